@@ -1,0 +1,99 @@
+//! Helpers: instructions too complex for IR ops, as functions on the CPU structure.
+
+use emu_mem::{MemFault, access};
+
+use crate::CpuHeader;
+
+/// A helper: gets the CPU structure and up to four arguments (0 where absent).
+///
+/// A helper that fails raises a trap in the header and returns; it must not have changed guest
+/// state before (string instructions: exactly the part that completed). Helpers access guest
+/// memory only through [`read_guest`] and [`write_guest`], or `emu_mem::access` plus the hook.
+///
+/// # Safety
+/// The pointer is the header of a live CPU structure of the architecture the helper belongs to,
+/// not otherwise borrowed.
+pub type HelperFn = unsafe extern "C" fn(*mut CpuHeader, u64, u64, u64, u64) -> u64;
+
+/// Reports an access a helper made: (cpu, address, size, data, is_write, before).
+/// `before` is true ahead of the access (writes: data is what will be written; reads: null).
+pub type MemHook = unsafe extern "C" fn(*mut CpuHeader, u64, u64, *const u8, bool, bool);
+
+/// What a helper touches, so that tiers know what to write back before and forget after.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Effects {
+    /// Reads guest registers or flags from the CPU structure.
+    pub reads: bool,
+    /// Writes guest registers or flags in the CPU structure.
+    pub writes: bool,
+    /// May raise a trap: the tier checks the header afterwards.
+    pub traps: bool,
+}
+
+impl Effects {
+    /// A function of its arguments only.
+    pub const PURE: Effects = Effects { reads: false, writes: false, traps: false };
+    /// Reads state.
+    pub const READS: Effects = Effects { reads: true, writes: false, traps: false };
+    /// Reads and writes state.
+    pub const STATE: Effects = Effects { reads: true, writes: true, traps: false };
+    /// Reads and writes state, may trap.
+    pub const FULL: Effects = Effects { reads: true, writes: true, traps: true };
+}
+
+/// A row of an architecture's helper table; IR names helpers by row number.
+#[derive(Clone, Copy, Debug)]
+pub struct HelperDesc {
+    /// Name in IR text.
+    pub name: &'static str,
+    /// The function.
+    pub func: HelperFn,
+    /// What it touches.
+    pub effects: Effects,
+}
+
+/// Reads guest memory for a helper and reports the access.
+pub fn read_guest(cpu: &mut CpuHeader, addr: u64, buf: &mut [u8]) -> Result<(), MemFault> {
+    match cpu.mem_hook {
+        None => access::read(addr, buf),
+        Some(hook) => {
+            access::read(addr, buf)?;
+            let (len, data) = (buf.len() as u64, buf.as_ptr());
+            // SAFETY: the hook was installed by the engine that owns this CPU.
+            unsafe {
+                hook(cpu, addr, len, data, false, true);
+                hook(cpu, addr, len, data, false, false);
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Writes guest memory for a helper and reports the access.
+pub fn write_guest(cpu: &mut CpuHeader, addr: u64, data: &[u8]) -> Result<(), MemFault> {
+    match cpu.mem_hook {
+        None => {
+            // All or nothing: a write that straddles into a bad page must not be half done.
+            if crosses_page(addr, data.len()) {
+                access::probe_write(addr.wrapping_add(data.len() as u64 - 1))?;
+            }
+            access::write(addr, data)
+        }
+        Some(hook) => {
+            access::probe_write(addr)?;
+            if crosses_page(addr, data.len()) {
+                access::probe_write(addr.wrapping_add(data.len() as u64 - 1))?;
+            }
+            // SAFETY: the hook was installed by the engine that owns this CPU.
+            unsafe { hook(cpu, addr, data.len() as u64, data.as_ptr(), true, true) };
+            access::write(addr, data)?;
+            // SAFETY: as above.
+            unsafe { hook(cpu, addr, data.len() as u64, data.as_ptr(), true, false) };
+            Ok(())
+        }
+    }
+}
+
+fn crosses_page(addr: u64, len: usize) -> bool {
+    len > 1 && addr / emu_mem::PAGE != addr.wrapping_add(len as u64 - 1) / emu_mem::PAGE
+}

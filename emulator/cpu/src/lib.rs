@@ -1,0 +1,12 @@
+//! What every guest processor has in common: the header of its state structure, traps, the calling
+//! convention of helpers, and the description of an architecture that engine and tiers work with.
+//!
+//! Start at [`GuestArch`].
+
+mod arch;
+mod header;
+mod helper;
+
+pub use arch::{CodeSource, GuestArch, LiftOptions, RegDesc, RegKind};
+pub use header::{CpuHeader, FetchInfo, Trap, slots};
+pub use helper::{Effects, HelperDesc, HelperFn, MemHook, read_guest, write_guest};

@@ -1,0 +1,33 @@
+//! The intermediate representation (IR) every tier executes.
+//!
+//! A guest block is lifted once into a [`Block`]: a flat list of fixed-size [`Inst`]s. The value an
+//! op defines is named by the op's own index in the list ([`Val`]), is defined once and lives only
+//! inside the block. State crosses blocks through [`Op::Get`] and [`Op::Put`] of *slots*: byte
+//! offsets into the `repr(C)` CPU structure of the guest architecture.
+//!
+//! Start reading at [`Op`]; build blocks with [`Builder`].
+//!
+//! **Invariant: a block is straight-line.** Control leaves it at [`Op::ExitIf`] (side exit) or at
+//! its last op (a terminator); nothing inside a block jumps inside the block.
+//!
+//! **Invariant: within one guest instruction every op that may fault comes before the first op
+//! that changes state** (put, flags.set, store), so a fault leaves the state of the instruction's
+//! start. Helper calls keep the same promise themselves. (The last fallible op, a store say, may
+//! itself change memory.)
+#![forbid(unsafe_code)]
+
+mod block;
+mod builder;
+mod cond;
+pub mod flags;
+mod op;
+mod ty;
+mod vec_op;
+
+pub use block::{Block, CounterSite, GuestInsn, HookKind, HookSite};
+pub use builder::{Addr, Builder};
+pub use cond::Cond;
+pub use flags::{FlagKind, FlagMask};
+pub use op::{Inst, JumpKind, Op, Operand, RmwKind, TrapKind, Val};
+pub use ty::Ty;
+pub use vec_op::{VecOp, VecSig};

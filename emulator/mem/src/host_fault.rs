@@ -1,0 +1,161 @@
+//! The host's SIGSEGV and SIGBUS handler.
+//!
+//! A fault in an [`crate::access`] instruction continues at its fix-up. A fault in generated code
+//! is offered to the [`CodeHandler`] registered for it. Anything else is a bug of the host: the
+//! default action is restored, so the process dies with the true signal.
+
+use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+
+/// Faulting address of the last recovered fault.
+static LAST_ADDRESS: AtomicU64 = AtomicU64::new(0);
+/// Registered generated-code handler.
+static CODE_HANDLER: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
+/// Registered last-words handler.
+static CRASH_HANDLER: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
+/// Guards against installing twice.
+static INSTALLED: AtomicUsize = AtomicUsize::new(0);
+
+/// What the processor reported.
+#[derive(Clone, Copy, Debug)]
+pub struct HostFault {
+    /// SIGSEGV, SIGBUS or SIGFPE.
+    pub signal: i32,
+    /// Faulting address; 0 for non-canonical ones.
+    pub addr: u64,
+    /// The access was a store.
+    pub write: bool,
+    /// Why, as [`crate::FaultKind`] numbers it.
+    pub code: u64,
+}
+
+/// Offered every fault outside [`crate::access`]; returns true when it has changed the context so
+/// that execution can continue. Runs in signal context.
+pub type CodeHandler = fn(fault: &HostFault, context: &mut libc::ucontext_t) -> bool;
+
+/// Called in signal context before the process dies of a fault nobody recovers.
+pub type CrashHandler = fn(fault: &HostFault, host_pc: u64);
+
+/// The address of the last recovered fault.
+pub fn last_address() -> u64 {
+    LAST_ADDRESS.load(Ordering::Relaxed)
+}
+
+/// Records the address of a fault that a [`CodeHandler`] recovered.
+pub fn set_last_address(addr: u64) {
+    LAST_ADDRESS.store(addr, Ordering::Relaxed);
+}
+
+/// Registers the handler of faults in generated code.
+pub fn set_code_handler(handler: CodeHandler) {
+    CODE_HANDLER.store(handler as *mut (), Ordering::Release);
+}
+
+/// Registers what to say before dying of a host bug.
+pub fn set_crash_handler(handler: CrashHandler) {
+    CRASH_HANDLER.store(handler as *mut (), Ordering::Release);
+}
+
+unsafe extern "C" {
+    #[link_name = "__start_emu_ex_table"]
+    static EX_START: [i32; 2];
+    #[link_name = "__stop_emu_ex_table"]
+    static EX_STOP: [i32; 2];
+}
+
+/// The fix-up of the access instruction at host address `pc`.
+fn fixup(pc: u64) -> Option<u64> {
+    let start = &raw const EX_START;
+    let stop = &raw const EX_STOP;
+    let mut p = start;
+    while p < stop {
+        // SAFETY: p walks the entries the linker laid out between the two symbols.
+        let [insn, cont] = unsafe { *p };
+        let at = p as u64;
+        if at.wrapping_add_signed(i64::from(insn)) == pc {
+            return Some((at + 4).wrapping_add_signed(i64::from(cont)));
+        }
+        // SAFETY: stays within, or one past, the table.
+        p = unsafe { p.add(1) };
+    }
+    None
+}
+
+extern "C" fn handler(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    // SAFETY: the kernel passes a valid context to an SA_SIGINFO handler.
+    let context = unsafe { &mut *context.cast::<libc::ucontext_t>() };
+    // SAFETY: likewise for info; si_addr is valid for these signals.
+    let (addr, si_code) = unsafe { ((*info).si_addr() as u64, (*info).si_code) };
+    let regs = &mut context.uc_mcontext.gregs;
+    let pc = regs[libc::REG_RIP as usize] as u64;
+    let write = regs[libc::REG_ERR as usize] & 2 != 0;
+    const SI_KERNEL: i32 = 0x80;
+    let code = match signal {
+        libc::SIGBUS => 2,
+        _ if si_code == SI_KERNEL => 3,
+        _ => 1,
+    };
+    let fault = HostFault { signal, addr, write, code };
+    // A signal sent by a process (kill) is not a fault.
+    let is_fault = si_code > 0;
+    if is_fault {
+        if let Some(cont) = fixup(pc) {
+            set_last_address(addr);
+            regs[libc::REG_RIP as usize] = cont as i64;
+            regs[libc::REG_R11 as usize] = code as i64;
+            return;
+        }
+        let code_handler = CODE_HANDLER.load(Ordering::Acquire);
+        if !code_handler.is_null() {
+            // SAFETY: only set_code_handler stores here.
+            let f: CodeHandler = unsafe { core::mem::transmute(code_handler) };
+            if f(&fault, context) {
+                return;
+            }
+        }
+    }
+    let crash = CRASH_HANDLER.load(Ordering::Acquire);
+    if !crash.is_null() {
+        // SAFETY: only set_crash_handler stores here.
+        let f: CrashHandler = unsafe { core::mem::transmute(crash) };
+        f(&fault, pc);
+    }
+    // SAFETY: plain signal calls; returning re-executes the instruction and dies of it.
+    unsafe {
+        libc::signal(signal, libc::SIG_DFL);
+        if !is_fault {
+            libc::raise(signal);
+        }
+    }
+}
+
+/// Installs the handler for SIGSEGV and SIGBUS on an alternate stack of the calling thread (the
+/// run thread). Calling it again does nothing.
+pub fn install() {
+    if INSTALLED.swap(1, Ordering::AcqRel) == 1 {
+        return;
+    }
+    const STACK: usize = 256 * 1024;
+    // SAFETY: a fresh anonymous mapping becomes the alternate stack and lives for ever; the
+    // handler only uses async-signal-safe operations.
+    unsafe {
+        let stack = libc::mmap(
+            core::ptr::null_mut(),
+            STACK,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+            -1,
+            0,
+        );
+        if stack != libc::MAP_FAILED {
+            let ss = libc::stack_t { ss_sp: stack, ss_flags: 0, ss_size: STACK };
+            libc::sigaltstack(&ss, core::ptr::null_mut());
+        }
+        let mut action: libc::sigaction = core::mem::zeroed();
+        action.sa_sigaction = handler as *const () as usize;
+        action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_NODEFER;
+        libc::sigemptyset(&mut action.sa_mask);
+        for signal in [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE] {
+            libc::sigaction(signal, &action, core::ptr::null_mut());
+        }
+    }
+}

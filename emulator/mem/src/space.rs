@@ -1,0 +1,324 @@
+//! What the guest has mapped.
+//!
+//! [`AddressSpace`] is the guest's view: ranges with the protection the *guest* asked for. The
+//! host mapping may be stricter: guest code is never executed in place, so the host mapping is
+//! never executable, and a writable page that holds translated code is read-only until somebody
+//! writes to it.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use crate::PAGE;
+
+/// Protection bits, valued as Linux's `PROT_*`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
+pub struct Prot(pub u8);
+
+impl Prot {
+    /// No access.
+    pub const NONE: Prot = Prot(0);
+    /// Readable.
+    pub const READ: Prot = Prot(1);
+    /// Writable.
+    pub const WRITE: Prot = Prot(2);
+    /// Executable.
+    pub const EXEC: Prot = Prot(4);
+    /// Readable and writable.
+    pub const RW: Prot = Prot(3);
+
+    /// Whether all bits of `p` are set.
+    pub const fn has(self, p: Prot) -> bool {
+        self.0 & p.0 == p.0
+    }
+
+    /// The protection of the host mapping: what x86 grants the guest, without execution.
+    pub const fn host(self) -> i32 {
+        let any = self.0 & 7 != 0;
+        (if any { libc::PROT_READ } else { 0 }) | if self.0 & 2 != 0 { libc::PROT_WRITE } else { 0 }
+    }
+}
+
+/// One range the guest has mapped.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Mapping {
+    /// Protection as the guest asked for it.
+    pub prot: Prot,
+    /// MAP_SHARED.
+    pub shared: bool,
+    /// Path of the mapped file, or a bracketed kernel name such as `[stack]`; empty when anonymous.
+    pub name: Arc<str>,
+    /// File offset of the range's first byte (0 when anonymous).
+    pub offset: u64,
+    /// Device of the file (0 when anonymous).
+    pub dev: u64,
+    /// Inode of the file (0 when anonymous).
+    pub inode: u64,
+    /// Grows down on faults below it (stacks).
+    pub grows_down: bool,
+}
+
+impl Mapping {
+    /// An anonymous private mapping.
+    pub fn anonymous(prot: Prot, name: &str) -> Mapping {
+        Mapping {
+            prot,
+            shared: false,
+            name: name.into(),
+            offset: 0,
+            dev: 0,
+            inode: 0,
+            grows_down: false,
+        }
+    }
+}
+
+/// A change of host protection that the kernel refused.
+#[derive(Debug, thiserror::Error)]
+#[error("the host refused to change the protection of guest page {page:#x}: {source}")]
+pub struct MapError {
+    /// First page.
+    pub page: u64,
+    /// The kernel's reason.
+    pub source: std::io::Error,
+}
+
+/// The guest's mappings and the pages with translated code.
+#[derive(Debug, Default)]
+pub struct AddressSpace {
+    /// start → (end, mapping); ranges are page-aligned and disjoint.
+    ranges: BTreeMap<u64, (u64, Mapping)>,
+    /// Pages that hold translated code and are write-protected because of it.
+    code: HashSet<u64>,
+}
+
+impl AddressSpace {
+    /// An empty space.
+    pub fn new() -> AddressSpace {
+        AddressSpace::default()
+    }
+
+    /// The mapping that contains `addr`: (start, end, mapping).
+    pub fn find(&self, addr: u64) -> Option<(u64, u64, &Mapping)> {
+        let (&start, (end, m)) = self.ranges.range(..=addr).next_back()?;
+        (addr < *end).then_some((start, *end, m))
+    }
+
+    /// All mappings in address order: (start, end, mapping).
+    pub fn iter(&self) -> impl Iterator<Item = (u64, u64, &Mapping)> {
+        self.ranges.iter().map(|(&s, (e, m))| (s, *e, m))
+    }
+
+    /// The mappings that overlap `start..end`, clipped to it.
+    pub fn overlapping(&self, start: u64, end: u64) -> Vec<(u64, u64, Mapping)> {
+        let first = self.find(start).map_or(start, |(s, _, _)| s);
+        self.ranges
+            .range(first..end)
+            .filter(|&(_, &(e, _))| e > start)
+            .map(|(&s, (e, m))| {
+                let (cs, ce) = (s.max(start), (*e).min(end));
+                let mut m = m.clone();
+                if !m.name.is_empty() && m.inode != 0 {
+                    m.offset += cs - s;
+                }
+                (cs, ce, m)
+            })
+            .collect()
+    }
+
+    /// Records that `start..end` is now `mapping`, replacing what was there. Page-aligned.
+    pub fn insert(&mut self, start: u64, end: u64, mapping: Mapping) {
+        debug_assert!(start.is_multiple_of(PAGE) && end.is_multiple_of(PAGE) && start < end);
+        self.remove(start, end);
+        // Merge with an equal left neighbour so that brk and stacks stay one line in maps.
+        if let Some((&ls, (le, lm))) = self.ranges.range_mut(..start).next_back()
+            && *le == start
+            && lm.inode == 0
+            && *lm == mapping
+        {
+            let _ = ls;
+            *le = end;
+            return;
+        }
+        self.ranges.insert(start, (end, mapping));
+    }
+
+    /// Records that nothing is mapped at `start..end` any more. Page-aligned.
+    pub fn remove(&mut self, start: u64, end: u64) {
+        self.code.retain(|&p| p + PAGE <= start || p >= end);
+        self.split_at(start);
+        self.split_at(end);
+        let gone: Vec<u64> = self.ranges.range(start..end).map(|(&s, _)| s).collect();
+        for s in gone {
+            self.ranges.remove(&s);
+        }
+    }
+
+    /// Records a change of protection. Page-aligned; parts not mapped are skipped.
+    pub fn protect(&mut self, start: u64, end: u64, prot: Prot) {
+        self.code.retain(|&p| p + PAGE <= start || p >= end);
+        self.split_at(start);
+        self.split_at(end);
+        for (_, (_, m)) in self.ranges.range_mut(start..end) {
+            m.prot = prot;
+        }
+    }
+
+    fn split_at(&mut self, at: u64) {
+        let Some((&s, (e, _))) = self.ranges.range(..at).next_back() else { return };
+        if *e <= at {
+            return;
+        }
+        let Some((end, left)) = self.ranges.remove(&s) else { return };
+        let mut right = left.clone();
+        if right.inode != 0 {
+            right.offset += at - s;
+        }
+        self.ranges.insert(s, (at, left));
+        self.ranges.insert(at, (end, right));
+    }
+
+    /// Whether every byte of `addr..addr+len` is mapped with at least `prot`.
+    pub fn check(&self, addr: u64, len: u64, prot: Prot) -> bool {
+        if len == 0 {
+            return true;
+        }
+        let Some(end) = addr.checked_add(len) else { return false };
+        let mut at = addr;
+        while at < end {
+            match self.find(at) {
+                Some((_, e, m)) if m.prot.has(prot) => at = e,
+                _ => return false,
+            }
+        }
+        true
+    }
+
+    /// The highest free range of `len` bytes within `low..high` (page-aligned), top down as Linux.
+    pub fn find_free(&self, len: u64, low: u64, high: u64) -> Option<u64> {
+        let mut top = high;
+        for (&s, (e, _)) in self.ranges.range(..high).rev() {
+            if *e <= top && top - *e >= len && top - len >= low {
+                return Some(top - len);
+            }
+            top = top.min(s);
+            if top < low {
+                return None;
+            }
+        }
+        (top >= low && top - low >= len).then(|| top - len)
+    }
+
+    /// Whether nothing is mapped in `start..end`.
+    pub fn is_free(&self, start: u64, end: u64) -> bool {
+        self.find(start).is_none() && self.ranges.range(start..end).next().is_none()
+    }
+
+    /// Whether `page` is write-protected because of translated code.
+    pub fn is_code(&self, page: u64) -> bool {
+        self.code.contains(&page)
+    }
+
+    /// Notes that `page` holds translated code; a page the guest may write to is write-protected,
+    /// so that the next write is seen. Returns whether the page is watched (false: the guest
+    /// cannot write to it anyway).
+    pub fn protect_code(&mut self, page: u64) -> Result<bool, MapError> {
+        if self.code.contains(&page) {
+            return Ok(true);
+        }
+        match self.find(page) {
+            Some((_, _, m)) if m.prot.has(Prot::WRITE) => {}
+            _ => return Ok(false),
+        }
+        host_protect(page, PAGE, libc::PROT_READ)?;
+        self.code.insert(page);
+        Ok(true)
+    }
+
+    /// Undoes [`AddressSpace::protect_code`]; the caller has dropped the page's blocks. Returns
+    /// whether the page was watched.
+    pub fn release_code(&mut self, page: u64) -> Result<bool, MapError> {
+        if !self.code.remove(&page) {
+            return Ok(false);
+        }
+        if let Some((_, _, m)) = self.find(page) {
+            host_protect(page, PAGE, m.prot.host())?;
+        }
+        Ok(true)
+    }
+
+    /// The watched pages that overlap `start..end`.
+    pub fn code_pages(&self, start: u64, end: u64) -> Vec<u64> {
+        if self.code.is_empty() {
+            return Vec::new();
+        }
+        self.code.iter().copied().filter(|&p| p < end && p + PAGE > start).collect()
+    }
+}
+
+fn host_protect(page: u64, len: u64, prot: i32) -> Result<(), MapError> {
+    // SAFETY: the range belongs to the guest's space, never to host memory.
+    let r = unsafe { libc::mprotect(page as *mut libc::c_void, len as usize, prot) };
+    if r == 0 { Ok(()) } else { Err(MapError { page, source: std::io::Error::last_os_error() }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rw(name: &str) -> Mapping {
+        Mapping::anonymous(Prot::RW, name)
+    }
+
+    #[test]
+    fn insert_splits_and_merges() {
+        let mut s = AddressSpace::new();
+        s.insert(0x1000, 0x5000, rw("a"));
+        s.insert(0x2000, 0x3000, rw("b"));
+        let got: Vec<_> = s.iter().map(|(s, e, m)| (s, e, m.name.to_string())).collect();
+        assert_eq!(
+            got,
+            [
+                (0x1000, 0x2000, "a".to_string()),
+                (0x2000, 0x3000, "b".to_string()),
+                (0x3000, 0x5000, "a".to_string())
+            ]
+        );
+        s.insert(0x5000, 0x6000, rw("a"));
+        assert_eq!(s.find(0x5fff).map(|(s, e, _)| (s, e)), Some((0x3000, 0x6000)));
+    }
+
+    #[test]
+    fn split_keeps_file_offsets() {
+        let mut s = AddressSpace::new();
+        let mut m = rw("/lib");
+        m.inode = 7;
+        m.offset = 0x10000;
+        s.insert(0x1000, 0x5000, m);
+        s.protect(0x3000, 0x4000, Prot::READ);
+        assert_eq!(s.find(0x3000).map(|(_, _, m)| m.offset), Some(0x12000));
+        assert_eq!(s.find(0x4000).map(|(_, _, m)| m.offset), Some(0x13000));
+        assert_eq!(s.overlapping(0x3800, 0x4800).len(), 2);
+    }
+
+    #[test]
+    fn check_needs_every_byte() {
+        let mut s = AddressSpace::new();
+        s.insert(0x1000, 0x2000, rw(""));
+        s.insert(0x2000, 0x3000, Mapping::anonymous(Prot::READ, ""));
+        assert!(s.check(0x1ff0, 0x20, Prot::READ));
+        assert!(!s.check(0x1ff0, 0x20, Prot::WRITE));
+        assert!(!s.check(0x2ff0, 0x20, Prot::READ));
+        assert!(!s.check(u64::MAX, 2, Prot::READ));
+    }
+
+    #[test]
+    fn find_free_is_top_down() {
+        let mut s = AddressSpace::new();
+        assert_eq!(s.find_free(0x1000, 0x1000, 0x10000), Some(0xf000));
+        s.insert(0xf000, 0x10000, rw(""));
+        assert_eq!(s.find_free(0x2000, 0x1000, 0x10000), Some(0xd000));
+        s.insert(0x1000, 0xe000, rw("x"));
+        assert_eq!(s.find_free(0x1000, 0x1000, 0x10000), Some(0xe000));
+        assert_eq!(s.find_free(0x2000, 0x1000, 0x10000), None);
+    }
+}

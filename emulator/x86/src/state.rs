@@ -1,0 +1,233 @@
+//! The x86 CPU structure, shared by i386 and x86-64 guests.
+
+use core::mem::offset_of;
+
+use emu_cpu::CpuHeader;
+
+/// Numbers of the general registers, as instructions encode them.
+#[allow(missing_docs, reason = "the names are the documentation")]
+pub mod gpr {
+    pub const RAX: usize = 0;
+    pub const RCX: usize = 1;
+    pub const RDX: usize = 2;
+    pub const RBX: usize = 3;
+    pub const RSP: usize = 4;
+    pub const RBP: usize = 5;
+    pub const RSI: usize = 6;
+    pub const RDI: usize = 7;
+}
+
+/// Numbers of the segment registers, as instructions encode them.
+#[allow(missing_docs, reason = "the names are the documentation")]
+pub mod seg {
+    pub const ES: usize = 0;
+    pub const CS: usize = 1;
+    pub const SS: usize = 2;
+    pub const DS: usize = 3;
+    pub const FS: usize = 4;
+    pub const GS: usize = 5;
+}
+
+/// EFLAGS bits outside the arithmetic flags (those are lazy, in the header).
+pub mod eflags {
+    /// Always set.
+    pub const FIXED: u64 = 1 << 1;
+    /// Trap flag: single step.
+    pub const TF: u64 = 1 << 8;
+    /// Interrupts enabled; always reads as set in user mode.
+    pub const IF: u64 = 1 << 9;
+    /// Direction: string instructions go down.
+    pub const DF: u64 = 1 << 10;
+    /// Nested task.
+    pub const NT: u64 = 1 << 14;
+    /// Alignment check.
+    pub const AC: u64 = 1 << 18;
+    /// CPUID toggle.
+    pub const ID: u64 = 1 << 21;
+    /// The system flags a user program may change with popf.
+    pub const USER: u64 = TF | DF | NT | AC | ID;
+}
+
+/// An x87 register: the 80-bit value in its first 10 bytes.
+#[repr(C, align(16))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct St(pub [u8; 16]);
+
+/// A vector register with room for AVX: XMM in the low 16 bytes, YMM in all 32.
+#[repr(C, align(32))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct VecReg(pub [u8; 32]);
+
+/// The x87 unit. Register ST(i) is `st[(top + i) & 7]`; MMX register i is the low 8 bytes of
+/// `st[i]`.
+#[repr(C)]
+#[derive(Clone, Debug)]
+pub struct X87 {
+    /// The physical registers.
+    pub st: [St; 8],
+    /// Control word.
+    pub control: u16,
+    /// Status word without TOP (bits 11..13 are 0 here).
+    pub status: u16,
+    /// Number of the physical register that is ST(0), 0 to 7.
+    pub top: u16,
+    /// Bit i set: physical register i holds a value (the abridged tag word of FXSAVE).
+    pub valid: u8,
+    /// Unused.
+    pub pad: u8,
+    /// Opcode of the last instruction.
+    pub last_opcode: u16,
+    /// Unused.
+    pub pad2: [u8; 6],
+    /// Address of the last instruction.
+    pub last_ip: u64,
+    /// Address of its memory operand.
+    pub last_dp: u64,
+}
+
+/// The x86 CPU.
+///
+/// In an i386 guest the upper halves of general registers are 0 and r8 to r15 unused.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub struct X86Cpu {
+    /// Common to all guests; holds pc and the arithmetic flags.
+    pub hdr: CpuHeader,
+    /// General registers in encoding order: rax rcx rdx rbx rsp rbp rsi rdi r8…r15.
+    pub gpr: [u64; 16],
+    /// FS segment base.
+    pub fs_base: u64,
+    /// GS segment base.
+    pub gs_base: u64,
+    /// The EFLAGS bits of [`eflags::USER`].
+    pub sys_flags: u64,
+    /// Selectors: es cs ss ds fs gs.
+    pub selectors: [u16; 6],
+    /// SSE control and status.
+    pub mxcsr: u32,
+    /// Bases of es, cs, ss, ds for i386 guests that load their own descriptors (modify_ldt,
+    /// set_thread_area in another segment); normally 0.
+    pub seg_base: [u64; 4],
+    /// i386 TLS descriptors set by set_thread_area: (base, limit, flags) of GDT entries 12 to 14.
+    pub tls: [TlsDescriptor; 3],
+    /// Operands that helpers take by address.
+    pub scratch: [VecReg; 2],
+    /// The x87 unit.
+    pub x87: X87,
+    /// Vector registers.
+    pub vec: [VecReg; 16],
+    /// XCR0: which state components are enabled.
+    pub xcr0: u64,
+}
+
+/// A descriptor of the i386 thread area.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TlsDescriptor {
+    /// Linear base address.
+    pub base: u32,
+    /// Limit in bytes or pages.
+    pub limit: u32,
+    /// The flag bits of Linux's `struct user_desc`.
+    pub flags: u32,
+    /// Unused.
+    pub pad: u32,
+}
+
+impl Default for X86Cpu {
+    fn default() -> X86Cpu {
+        X86Cpu {
+            hdr: CpuHeader::default(),
+            gpr: [0; 16],
+            fs_base: 0,
+            gs_base: 0,
+            sys_flags: 0,
+            selectors: [0; 6],
+            mxcsr: 0x1f80,
+            seg_base: [0; 4],
+            tls: [TlsDescriptor::default(); 3],
+            scratch: [VecReg::default(); 2],
+            x87: X87 {
+                st: [St::default(); 8],
+                control: 0x37f,
+                status: 0,
+                top: 0,
+                valid: 0,
+                pad: 0,
+                last_opcode: 0,
+                pad2: [0; 6],
+                last_ip: 0,
+                last_dp: 0,
+            },
+            vec: [VecReg::default(); 16],
+            xcr0: 3,
+        }
+    }
+}
+
+impl X86Cpu {
+    /// EFLAGS as `pushf` shows it to user code.
+    pub fn eflags(&self) -> u64 {
+        u64::from(self.hdr.flags()) | eflags::FIXED | eflags::IF | (self.sys_flags & eflags::USER)
+    }
+
+    /// Sets EFLAGS as `popf` does in user mode.
+    pub fn set_eflags(&mut self, value: u64) {
+        self.hdr.set_flags(value as u16);
+        self.sys_flags = value & eflags::USER;
+    }
+}
+
+/// Slots: byte offsets in [`X86Cpu`] that IR get/put ops name.
+pub mod slot {
+    use super::*;
+
+    /// General register `n`.
+    pub const fn gpr(n: usize) -> u32 {
+        (offset_of!(X86Cpu, gpr) + 8 * n) as u32
+    }
+    /// Vector register `n`.
+    pub const fn vec(n: usize) -> u32 {
+        (offset_of!(X86Cpu, vec) + 32 * n) as u32
+    }
+    /// MMX register `n` (physical x87 register `n`).
+    pub const fn mmx(n: usize) -> u32 {
+        (offset_of!(X86Cpu, x87) + offset_of!(X87, st) + 16 * n) as u32
+    }
+    /// Selector of segment register `n`.
+    pub const fn selector(n: usize) -> u32 {
+        (offset_of!(X86Cpu, selectors) + 2 * n) as u32
+    }
+    /// Base of es, cs, ss or ds.
+    pub const fn seg_base(n: usize) -> u32 {
+        (offset_of!(X86Cpu, seg_base) + 8 * n) as u32
+    }
+    /// FS base.
+    pub const FS_BASE: u32 = offset_of!(X86Cpu, fs_base) as u32;
+    /// GS base.
+    pub const GS_BASE: u32 = offset_of!(X86Cpu, gs_base) as u32;
+    /// System flags.
+    pub const SYS_FLAGS: u32 = offset_of!(X86Cpu, sys_flags) as u32;
+    /// MXCSR.
+    pub const MXCSR: u32 = offset_of!(X86Cpu, mxcsr) as u32;
+    /// Scratch operand `n`.
+    pub const fn scratch(n: usize) -> u32 {
+        (offset_of!(X86Cpu, scratch) + 32 * n) as u32
+    }
+    /// The x87 control word.
+    pub const X87_CONTROL: u32 = (offset_of!(X86Cpu, x87) + offset_of!(X87, control)) as u32;
+    /// The x87 status word (without TOP).
+    pub const X87_STATUS: u32 = (offset_of!(X86Cpu, x87) + offset_of!(X87, status)) as u32;
+    /// The x87 top-of-stack number.
+    pub const X87_TOP: u32 = (offset_of!(X86Cpu, x87) + offset_of!(X87, top)) as u32;
+    /// The x87 valid bits.
+    pub const X87_VALID: u32 = (offset_of!(X86Cpu, x87) + offset_of!(X87, valid)) as u32;
+}
+
+const _: () = {
+    assert!(
+        slot::gpr(0) == 128,
+        "general registers follow the header: generated code relies on it"
+    );
+    assert!(slot::vec(0).is_multiple_of(32));
+};
