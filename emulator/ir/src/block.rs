@@ -23,7 +23,8 @@ pub enum HookKind {
     AfterInsnExec = 1,
     /// On entry to the block.
     BeforeBlock = 2,
-    /// On any exit from the block; the op's position is the exit, not executed inline.
+    /// On leaving the block; stands before its last branch, and only in blocks without other
+    /// exits. When a fault ends the block early the engine makes the call itself.
     AfterBlock = 3,
     /// Before a load.
     BeforeRead = 4,
@@ -61,6 +62,8 @@ pub struct HookSite {
     pub cell: usize,
     /// Guest pc passed to the callback.
     pub pc: u64,
+    /// For block hooks: address of the block description passed to the callback.
+    pub info: usize,
     /// The callback reads registers: state must be in the CPU structure.
     pub reads_regs: bool,
     /// The callback writes registers: cached state is stale afterwards.
