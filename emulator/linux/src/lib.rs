@@ -1,1 +1,27 @@
-//! See the package description.
+//! The Linux personality: what a Linux kernel is to a user program, on top of an engine that runs
+//! guest instructions.
+//!
+//! Start at [`Process`]: [`Process::load`] builds one from an executable and `Process::run` runs it
+//! to its end. The engine is seen only through the [`Machine`] trait, which also takes the events
+//! that plugins watch.
+//!
+//! Layers, from the outside in:
+//! * [`process`], [`thread`] — the state of the guest process and of its threads;
+//! * [`elf`], `load`, `stack`, `vdso` — what `execve` does;
+//! * `mm` — the guest's address space;
+//! * `signal` — queues, delivery, frames;
+//! * `sys` — the system calls: one table row and one function each.
+
+pub mod abi;
+pub mod errno;
+pub mod events;
+pub mod machine;
+pub mod process;
+pub mod thread;
+
+pub use abi::Abi;
+pub use errno::{Errno, SysResult};
+pub use events::Event;
+pub use machine::{Machine, Stop};
+pub use process::{ExitStatus, Process};
+pub use thread::Thread;

@@ -1,0 +1,42 @@
+//! The engine as the personality sees it.
+
+use emu_cpu::{CpuHeader, Trap};
+use emu_mem::AddressSpace;
+
+use crate::{Abi, Event};
+
+/// Why the engine returned.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stop {
+    /// The guest needs the kernel: a system call or a fault.
+    Trap(Trap),
+    /// The budget is used up.
+    Budget,
+    /// A host signal handler asked for attention.
+    Interrupted,
+    /// Somebody (a plugin, the user) asked the run to end.
+    Requested,
+}
+
+/// What the personality needs of an engine.
+pub trait Machine {
+    /// The guest's address space.
+    fn space(&mut self) -> &mut AddressSpace;
+    /// Runs guest code on `cpu` until something needs the personality.
+    fn run(&mut self, cpu: &mut emu_x86::X86Cpu) -> Stop;
+    /// Forgets translations of `start..end`: the code there changed or went away. Called before
+    /// the space's record of the range changes.
+    fn invalidate(&mut self, start: u64, end: u64);
+    /// Makes watched code pages in `start..end` writable again, dropping their translations. Called
+    /// before a host system call writes there.
+    fn release_code(&mut self, start: u64, end: u64);
+    /// The guest is now of another architecture; nothing of the old one is translated any more.
+    fn set_abi(&mut self, abi: Abi);
+    /// Tells the watchers what happened.
+    fn event(&mut self, cpu: &mut emu_x86::X86Cpu, event: &Event<'_>);
+}
+
+/// A CPU's header as the raw pointer engines take: it may be used to reach the whole structure.
+pub fn header(cpu: &mut emu_x86::X86Cpu) -> *mut CpuHeader {
+    (cpu as *mut emu_x86::X86Cpu).cast()
+}

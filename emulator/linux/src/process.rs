@@ -1,0 +1,90 @@
+//! The state of the guest process.
+
+use std::path::PathBuf;
+
+use crate::{Abi, Thread};
+
+/// How a guest process ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ExitStatus {
+    /// It exited with this status.
+    Code(i32),
+    /// A signal ended it; the host process should die of the same signal.
+    Signal {
+        /// Signal number.
+        signal: i32,
+        /// The action includes a core dump.
+        core: bool,
+    },
+    /// The run was stopped from outside (plugin, instruction limit).
+    Stopped,
+}
+
+/// The program a process runs, as `/proc/self` shows it.
+#[derive(Clone, Debug, Default)]
+pub struct Program {
+    /// Absolute path of the executable, links resolved (`/proc/self/exe`).
+    pub exe: PathBuf,
+    /// The string `AT_EXECFN` points to.
+    pub execfn: Vec<u8>,
+    /// The auxiliary vector as it lies on the stack (`/proc/self/auxv`).
+    pub auxv: Vec<u8>,
+    /// Guest range of the argument strings (`/proc/self/cmdline`).
+    pub args: (u64, u64),
+    /// Guest range of the environment strings (`/proc/self/environ`).
+    pub env: (u64, u64),
+    /// Thread name (`/proc/self/comm`): at most 15 bytes.
+    pub comm: Vec<u8>,
+}
+
+/// Where things lie in the guest's address space.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Layout {
+    /// First address of the heap that `brk` grows.
+    pub brk_start: u64,
+    /// Current end of the heap.
+    pub brk: u64,
+    /// One past the first byte of the initial stack.
+    pub stack_top: u64,
+    /// Lowest address the initial stack may grow to.
+    pub stack_limit: u64,
+    /// Base of the vDSO image.
+    pub vdso: u64,
+    /// Address of `__kernel_vsyscall` (i386).
+    pub vsyscall: u64,
+    /// Where a `sysenter` resumes (i386).
+    pub sysenter_return: u64,
+    /// Address of the vDSO's `__kernel_sigreturn` (i386).
+    pub sigreturn: u64,
+    /// Address of the vDSO's `__kernel_rt_sigreturn` (i386).
+    pub rt_sigreturn: u64,
+}
+
+/// A guest process.
+#[derive(Debug)]
+pub struct Process {
+    /// ABI of the running program.
+    pub abi: Abi,
+    /// The running program.
+    pub program: Program,
+    /// Address-space layout.
+    pub layout: Layout,
+    /// Threads; never empty.
+    pub threads: Vec<Thread>,
+    /// Index of the thread that runs.
+    pub current: usize,
+    /// Set when the process has ended.
+    pub exit: Option<ExitStatus>,
+}
+
+impl Process {
+    /// The thread that runs.
+    pub fn thread(&mut self) -> &mut Thread {
+        &mut self.threads[self.current]
+    }
+
+    /// Its processor.
+    pub fn cpu(&mut self) -> &mut emu_x86::X86Cpu {
+        &mut self.threads[self.current].cpu
+    }
+}

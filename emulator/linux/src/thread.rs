@@ -1,0 +1,34 @@
+//! The state of one guest thread.
+
+use emu_x86::X86Cpu;
+
+/// A guest thread: processor state and what the kernel keeps per thread.
+#[derive(Debug)]
+pub struct Thread {
+    /// Thread id as the guest sees it; the first thread's is the process id.
+    pub tid: i32,
+    /// Processor state.
+    pub cpu: Box<X86Cpu>,
+    /// Address to clear and wake when the thread ends (`set_tid_address`), or 0.
+    pub clear_child_tid: u64,
+    /// Robust-futex list head and its length (`set_robust_list`).
+    pub robust_list: (u64, u64),
+    /// Result and arguments of the system call in progress, needed to restart it.
+    pub restart: Option<Restart>,
+}
+
+/// How a system call that was interrupted starts again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Restart {
+    /// Pc of the system-call instruction.
+    pub pc: u64,
+    /// Call number, to put back into the number register.
+    pub number: u64,
+}
+
+impl Thread {
+    /// A thread with fresh processor state.
+    pub fn new(tid: i32) -> Thread {
+        Thread { tid, cpu: Box::default(), clear_child_tid: 0, robust_list: (0, 0), restart: None }
+    }
+}
