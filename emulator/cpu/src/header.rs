@@ -69,6 +69,10 @@ pub mod slots {
     pub const FLAGS_C: u32 = offset_of!(CpuHeader, flags_c) as u32;
     /// [`CpuHeader::trap`].
     pub const TRAP: u32 = offset_of!(CpuHeader, trap) as u32;
+    /// [`CpuHeader::trap_access`].
+    pub const TRAP_ACCESS: u32 = offset_of!(CpuHeader, trap_access) as u32;
+    /// [`CpuHeader::trap_addr`].
+    pub const TRAP_ADDR: u32 = offset_of!(CpuHeader, trap_addr) as u32;
     /// [`CpuHeader::insn_pc`].
     pub const INSN_PC: u32 = offset_of!(CpuHeader, insn_pc) as u32;
     /// [`CpuHeader::tier`].
