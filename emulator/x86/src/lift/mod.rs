@@ -75,12 +75,7 @@ pub struct Lifter {
 
 /// Lifts the block at `pc`. Never fails: an instruction that cannot be fetched, decoded or lifted
 /// becomes a trap.
-pub fn lift_block(
-    mode: Mode,
-    pc: u64,
-    code: &mut dyn CodeSource,
-    options: &LiftOptions,
-) -> Block {
+pub fn lift_block(mode: Mode, pc: u64, code: &mut dyn CodeSource, options: &LiftOptions) -> Block {
     let mut l =
         Lifter { b: Builder::new(pc), mode, options: *options, pc, next: pc, flow: Flow::Next };
     l.run(code);
@@ -153,7 +148,10 @@ impl Lifter {
     /// Lifts one decoded instruction; one that no family knows raises an invalid-opcode trap.
     pub fn lift_insn(&mut self, i: &Instruction) {
         let handled = i.code() != Code::INVALID
-            && (int::lift(self, i) || sse::lift(self, i) || mmx::lift(self, i) || x87::lift(self, i));
+            && (int::lift(self, i)
+                || sse::lift(self, i)
+                || mmx::lift(self, i)
+                || x87::lift(self, i));
         if !handled {
             self.trap(TrapKind::InvalidOpcode);
         }
