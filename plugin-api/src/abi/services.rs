@@ -1,0 +1,182 @@
+//! The host's service tables.
+//!
+//! A function that takes a [`PandaCpu`] may be called only inside a callback, with the processor
+//! that callback got. A function that takes a [`PandaPlugin`] may be called at any time between
+//! `init` and `uninit`.
+
+use super::{PandaCpu, PandaId, PandaPlugin, Str};
+
+/// Ids of the host's tables. Never changed once released.
+pub mod service {
+    /// [`super::MemApi`].
+    pub const MEM: &str = "panda.mem/1";
+    /// [`super::RegsApi`].
+    pub const REGS: &str = "panda.regs/1";
+    /// [`super::OsApi`].
+    pub const OS: &str = "panda.os/1";
+    /// [`super::CountersApi`].
+    pub const COUNTERS: &str = "panda.counters/1";
+    /// [`super::MonitorApi`].
+    pub const MONITOR: &str = "panda.monitor/1";
+}
+
+/// Guest memory.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct MemApi {
+    /// Bytes in this structure.
+    pub struct_size: u32,
+    /// 0.
+    pub reserved: u32,
+    /// Reads guest virtual memory: (cpu, address, buffer, bytes). All or nothing.
+    pub read: Option<unsafe extern "C" fn(*mut PandaCpu, u64, *mut u8, u64) -> u32>,
+    /// Writes guest virtual memory: (cpu, address, data, bytes). All or nothing. Does not raise
+    /// memory callbacks.
+    pub write: Option<unsafe extern "C" fn(*mut PandaCpu, u64, *const u8, u64) -> u32>,
+    /// Reads a NUL-terminated string: (cpu, address, buffer, its size, where to store the length).
+    /// Stops before the NUL, at the end of the buffer, or at the end of readable memory; a fault only
+    /// if not even the first byte can be read.
+    pub read_cstr: Option<unsafe extern "C" fn(*mut PandaCpu, u64, *mut u8, u64, *mut u64) -> u32>,
+}
+
+/// Roles of registers.
+pub mod reg_kind {
+    /// General purpose.
+    pub const GENERAL: u32 = 1;
+    /// Program counter.
+    pub const PC: u32 = 2;
+    /// Status flags.
+    pub const FLAGS: u32 = 3;
+    /// Segment selector or base.
+    pub const SEGMENT: u32 = 4;
+    /// Floating point or vector.
+    pub const VECTOR: u32 = 5;
+    /// Control state.
+    pub const CONTROL: u32 = 6;
+}
+
+/// A register.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct RegInfo {
+    /// Bytes in this structure.
+    pub struct_size: u32,
+    /// Id for reading and writing; never renumbered within an architecture.
+    pub id: u32,
+    /// Lower-case name: `rax`, `eip`, `xmm0`. Static.
+    pub name: Str,
+    /// Size in bytes.
+    pub size: u32,
+    /// [`reg_kind`].
+    pub kind: u32,
+}
+
+/// Guest registers. Values are little-endian bytes of the register's size.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct RegsApi {
+    /// Bytes in this structure.
+    pub struct_size: u32,
+    /// 0.
+    pub reserved: u32,
+    /// Number of registers of the guest's architecture.
+    pub count: Option<unsafe extern "C" fn(*mut PandaPlugin) -> u32>,
+    /// Describes one: (index below the count, where to store it; `struct_size` is set by the
+    /// caller).
+    pub describe: Option<unsafe extern "C" fn(*mut PandaPlugin, u32, *mut RegInfo) -> u32>,
+    /// Finds one: (name, where to store its id).
+    pub by_name: Option<unsafe extern "C" fn(*mut PandaPlugin, Str, *mut u32) -> u32>,
+    /// Reads one: (cpu, id, buffer, its size, where to store the register's size or null).
+    pub read: Option<unsafe extern "C" fn(*mut PandaCpu, u32, *mut u8, u64, *mut u64) -> u32>,
+    /// Writes one: (cpu, id, data, its size, which must be the register's).
+    pub write: Option<unsafe extern "C" fn(*mut PandaCpu, u32, *const u8, u64) -> u32>,
+    /// Reads one of at most eight bytes, zero-extended: (cpu, id, where to store it).
+    pub read_u64: Option<unsafe extern "C" fn(*mut PandaCpu, u32, *mut u64) -> u32>,
+    /// The program counter.
+    pub pc: Option<unsafe extern "C" fn(*mut PandaCpu) -> u64>,
+    /// The stack pointer.
+    pub sp: Option<unsafe extern "C" fn(*mut PandaCpu) -> u64>,
+}
+
+/// The guest and its operating system.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct OsApi {
+    /// Bytes in this structure.
+    pub struct_size: u32,
+    /// 0.
+    pub reserved: u32,
+    /// [`super::arch`] of the guest.
+    pub arch: Option<unsafe extern "C" fn(*mut PandaPlugin) -> u32>,
+    /// Bytes in a guest word: 4 or 8.
+    pub word_size: Option<unsafe extern "C" fn(*mut PandaPlugin) -> u32>,
+    /// Path of the guest program. Valid until the next `process_exec`.
+    pub program: Option<unsafe extern "C" fn(*mut PandaPlugin) -> Str>,
+    /// The directory plugins write their files in. Valid until `uninit` returns.
+    pub out_dir: Option<unsafe extern "C" fn(*mut PandaPlugin) -> Str>,
+    /// Name of a system call: ([`super::syscall_abi`], number); empty for an unknown one. Static.
+    pub syscall_name: Option<unsafe extern "C" fn(*mut PandaPlugin, u32, u64) -> Str>,
+    /// Guest process id.
+    pub pid: Option<unsafe extern "C" fn(*mut PandaCpu) -> u32>,
+    /// Guest thread id.
+    pub tid: Option<unsafe extern "C" fn(*mut PandaCpu) -> u32>,
+    /// Instructions retired so far. Exact.
+    pub retired: Option<unsafe extern "C" fn(*mut PandaCpu) -> u64>,
+    /// 1 when the processor is in kernel mode; always 0 for a guest without a kernel of its own.
+    pub in_kernel: Option<unsafe extern "C" fn(*mut PandaCpu) -> u32>,
+    /// Identity of the address space; 0 for a guest without a kernel of its own.
+    pub address_space: Option<unsafe extern "C" fn(*mut PandaCpu) -> u64>,
+}
+
+/// What a counter counts.
+pub mod counter_kind {
+    /// Retired instructions.
+    pub const INSNS: u32 = 1;
+    /// Executed blocks.
+    pub const BLOCKS: u32 = 2;
+    /// Completed loads.
+    pub const LOADS: u32 = 3;
+    /// Completed stores.
+    pub const STORES: u32 = 4;
+}
+
+/// Counters that the host adds to from inside generated code, without a call.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct CountersApi {
+    /// Bytes in this structure.
+    pub struct_size: u32,
+    /// 0.
+    pub reserved: u32,
+    /// Adds to a number of the plugin's on every event: ([`counter_kind`], the number, what to add,
+    /// where to store the id). The number must stay where it is until the counter is removed or
+    /// `uninit` returns; it is up to date in every callback.
+    pub add:
+        Option<unsafe extern "C" fn(*mut PandaPlugin, u32, *mut u64, u64, *mut PandaId) -> u32>,
+    /// Ends a counter.
+    pub remove: Option<unsafe extern "C" fn(*mut PandaPlugin, PandaId) -> u32>,
+}
+
+/// The monitor.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct MonitorApi {
+    /// Bytes in this structure.
+    pub struct_size: u32,
+    /// 0.
+    pub reserved: u32,
+    /// Answers the user who typed the line being handled; elsewhere, goes to the log.
+    pub reply: Option<unsafe extern "C" fn(*mut PandaPlugin, Str) -> u32>,
+}
+
+macro_rules! table {
+    ($($t:ident),*) => {$(
+        // SAFETY: plain data; the functions say from which thread they may be called.
+        unsafe impl Sync for $t {}
+        impl $t {
+            /// What belongs into `struct_size`.
+            pub const SIZE: u32 = core::mem::size_of::<$t>() as u32;
+        }
+    )*};
+}
+table!(MemApi, RegsApi, RegInfo, OsApi, CountersApi, MonitorApi);
