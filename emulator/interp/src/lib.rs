@@ -1,1 +1,6 @@
-//! See the package description.
+//! Tier 0: the IR interpreter, the reference semantics.
+
+mod value;
+pub mod vec;
+
+pub use value::Value;
