@@ -1,11 +1,18 @@
 //! The x86 guest: i386 and x86-64.
 //!
 //! [`lift`] turns guest bytes into IR, [`helper`] holds the functions that IR calls for what is too
-//! complex for ops, [`state`] is the register file both work on.
+//! complex for ops, [`state`] is the register file both work on. [`arch`] presents all of it to the
+//! engine; [`cpuid`] says what processor the guest sees.
 
+pub mod arch;
+pub mod cpuid;
+pub mod fxsave;
 pub mod helper;
 pub mod lift;
+pub mod mxcsr;
+pub mod regs;
 pub mod state;
 
+pub use arch::{I386, X86_64, X86Arch};
 pub use lift::{Mode, lift_block};
 pub use state::X86Cpu;

@@ -85,6 +85,62 @@ pub struct X87 {
     pub last_dp: u64,
 }
 
+impl X87 {
+    /// The control word's bits that can be written.
+    pub const CONTROL_BITS: u16 = 0x1f3f;
+    /// The control word's bit that always reads as 1.
+    pub const CONTROL_FIXED: u16 = 0x40;
+    /// Exception flags of the status word, at the positions of their masks in the control word.
+    pub const EXCEPTIONS: u16 = 0x3f;
+    /// Status word: an unmasked exception is pending (the busy bit follows it).
+    pub const PENDING: u16 = 0x80;
+    const BUSY: u16 = 0x8000;
+    const TOP_BITS: u16 = 0x3800;
+
+    /// Number of the physical register that is ST(i).
+    #[inline(always)]
+    pub fn phys(&self, i: u8) -> usize {
+        usize::from(self.top.wrapping_add(u16::from(i)) & 7)
+    }
+
+    /// The status word with TOP.
+    pub fn status_word(&self) -> u16 {
+        self.status | (self.top & 7) << 11
+    }
+
+    /// Sets status and TOP; the pending and busy bits follow from flags and masks.
+    pub fn set_status_word(&mut self, value: u16) {
+        self.top = value >> 11 & 7;
+        self.status = value & !Self::TOP_BITS;
+        self.update_pending();
+    }
+
+    /// Sets the control word.
+    pub fn set_control(&mut self, value: u16) {
+        self.control = value & Self::CONTROL_BITS | Self::CONTROL_FIXED;
+        self.update_pending();
+    }
+
+    /// Recomputes the pending and busy bits.
+    pub fn update_pending(&mut self) {
+        self.status &= !(Self::PENDING | Self::BUSY);
+        if self.status & !self.control & Self::EXCEPTIONS != 0 {
+            self.status |= Self::PENDING | Self::BUSY;
+        }
+    }
+
+    /// The state after FNINIT. Register contents stay, all marked empty.
+    pub fn init(&mut self) {
+        self.control = 0x37f;
+        self.status = 0;
+        self.top = 0;
+        self.valid = 0;
+        self.last_opcode = 0;
+        self.last_ip = 0;
+        self.last_dp = 0;
+    }
+}
+
 /// The x86 CPU.
 ///
 /// In an i386 guest the upper halves of general registers are 0 and r8 to r15 unused.
