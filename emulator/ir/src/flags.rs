@@ -169,6 +169,7 @@ const fn bit(x: u64, n: u32, flag: u16) -> u16 {
 }
 
 /// Sign-extends the low `ty` of `x`.
+#[inline(always)]
 pub const fn sext(ty: Ty, x: u64) -> i64 {
     let s = 64 - ty.bits();
     ((x << s) as i64) >> s
@@ -263,6 +264,7 @@ pub fn evaluate(kind: FlagKind, ty: Ty, a: u64, b: u64, c: u64) -> u16 {
 }
 
 /// Whether `cond` holds for the given flags.
+#[inline]
 pub const fn condition_of(flags: u16, cond: Cond) -> bool {
     let sf_ne_of = (flags & SF != 0) != (flags & OF != 0);
     let positive = match Cond::from_u8(cond as u8 & !1) {
@@ -279,6 +281,7 @@ pub const fn condition_of(flags: u16, cond: Cond) -> bool {
 }
 
 /// Whether `cond` holds for a definition; the common comparisons need no flag at all.
+#[inline]
 pub fn condition(kind: FlagKind, ty: Ty, a: u64, b: u64, c: u64, cond: Cond) -> bool {
     match kind {
         FlagKind::Sub => {

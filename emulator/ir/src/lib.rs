@@ -21,6 +21,7 @@ mod builder;
 mod cond;
 pub mod flags;
 mod op;
+pub mod scalar;
 mod ty;
 mod vec_op;
 

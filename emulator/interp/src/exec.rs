@@ -1,0 +1,518 @@
+//! The interpreter loop.
+//!
+//! The loop indexes the op list without bounds checks and reads the CPU structure at the offsets
+//! the ops name. **Invariant: only blocks that pass `emu_ir`'s verifier for the CPU structure at
+//! hand are executed**: their last op is a terminator and their slots lie inside the structure.
+//! Value numbers need no check: the container has room for every number a [`Val`] can hold, and
+//! [`Val::NONE`] names a container that is never written, so an absent operand reads as 0.
+
+use emu_cpu::{CpuHeader, HelperDesc};
+use emu_ir::{Addr, Block, HookSite, Inst, JumpKind, Op, RmwKind, TrapKind, Ty, Val, scalar};
+use emu_mem::MemFault;
+
+use crate::{Value, memory, simd, vec};
+
+/// Room for every number a [`Val`] can hold. Only the pages that blocks use are ever touched.
+const CONTAINERS: usize = 1 << 16;
+
+/// Calls the subscriber of a hook op: (CPU, site, address, size in bytes, data).
+///
+/// For memory hooks, address and size are those of the access and data points to its value in
+/// guest byte order, or is null where the value is not known (before a load). For other hooks they
+/// are 0 and null.
+///
+/// # Safety
+/// The CPU is live and not otherwise borrowed, its whole state is in the structure; the site
+/// belongs to a block that stays alive during the call; data, unless null, points to that many
+/// bytes.
+pub type HookFn = unsafe fn(*mut CpuHeader, &HookSite, u64, u64, *const u8);
+
+/// How a block was left. The next guest pc is in the CPU header.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ExitKind {
+    /// By a jump to a pc the exit op names: the engine may remember the successor.
+    Jump,
+    /// By a jump to a computed pc.
+    Indirect(JumpKind),
+    /// By a trap, whose details are in the CPU header.
+    Trap,
+}
+
+/// How and where a block was left.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Exit {
+    /// How.
+    pub kind: ExitKind,
+    /// Index of the op that left.
+    pub exit_op: u16,
+    /// Guest instructions of the block that retired.
+    pub retired: u32,
+}
+
+/// All exceptions masked, in MXCSR: no vector op can trap.
+pub const MXCSR_ALL_MASKED: u32 = 0x1f80;
+
+/// The interpreter: executes one block at a time, straight through.
+pub struct Interp {
+    vals: Box<[Value; CONTAINERS]>,
+    helpers: &'static [HelperDesc],
+    hook: HookFn,
+}
+
+impl core::fmt::Debug for Interp {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Interp").field("helpers", &self.helpers.len()).finish_non_exhaustive()
+    }
+}
+
+impl Interp {
+    /// An interpreter for the architecture with these helpers.
+    pub fn new(helpers: &'static [HelperDesc], hook: HookFn) -> Interp {
+        // A vector of zeros comes from the system already zeroed, so its pages stay untouched.
+        let vals: Box<[Value]> = vec![Value::ZERO; CONTAINERS].into_boxed_slice();
+        let vals = match vals.try_into() {
+            Ok(vals) => vals,
+            Err(_) => unreachable!("the vector has that length"),
+        };
+        Interp { vals, helpers, hook }
+    }
+
+    /// Executes `block` from its first op to the exit it takes.
+    ///
+    /// Afterwards `pc` in the CPU header is the next pc, after a fault that of the instruction
+    /// that faulted; a trap is described in the header. All other state is exact.
+    ///
+    /// `mxcsr_masks` are the exception mask bits of the guest's own MXCSR; pass
+    /// [`MXCSR_ALL_MASKED`] for guests without one. When one is clear, a vector op that newly
+    /// raises that exception traps with [`TrapKind::Simd`], and the sticky bits of that op are in
+    /// the host's MXCSR. A block must not change the masks and go on with vector ops.
+    ///
+    /// # Safety
+    /// `cpu` is the header of a live CPU structure, not otherwise borrowed, for whose size and
+    /// architecture the block passed the verifier. The block, the subscribers of its hook sites and
+    /// the cells of its counters stay alive until `run` returns. The thread has the fault handler
+    /// of `emu_mem` installed.
+    #[inline]
+    pub unsafe fn run(&mut self, cpu: *mut CpuHeader, block: &Block, mxcsr_masks: u32) -> Exit {
+        // SAFETY: the caller's promises are those of `execute`.
+        unsafe {
+            if mxcsr_masks & MXCSR_ALL_MASKED == MXCSR_ALL_MASKED {
+                self.execute::<false>(cpu, block, 0)
+            } else {
+                self.execute::<true>(cpu, block, mxcsr_masks)
+            }
+        }
+    }
+
+    /// The loop. `SIMD` says whether vector ops can trap.
+    ///
+    /// # Safety
+    /// As [`Interp::run`].
+    unsafe fn execute<const SIMD: bool>(
+        &mut self,
+        cpu: *mut CpuHeader,
+        block: &Block,
+        mxcsr_masks: u32,
+    ) -> Exit {
+        let vals = &mut *self.vals;
+        let insts = block.insts.as_ptr();
+        // Ops before the first instruction (block hooks) belong to none: 0xffff + 1 retired.
+        let mut head = Inst::new(Op::InsnStart, Ty::I64);
+        head.sub = u16::MAX;
+        head.imm = block.pc;
+        let mut insn: &Inst = &head;
+        let mut at: u16 = 0;
+
+        macro_rules! exit {
+            ($kind:expr, $retired:expr) => {
+                return Exit { kind: $kind, exit_op: at, retired: u32::from($retired) }
+            };
+        }
+        macro_rules! jump {
+            ($kind:expr, $pc:expr) => {{
+                // SAFETY: cpu is live.
+                unsafe { (*cpu).pc = $pc };
+                exit!($kind, insn.sub.wrapping_add(1))
+            }};
+        }
+        macro_rules! fault {
+            ($what:expr) => {{
+                // SAFETY: cpu is live.
+                unsafe { raise(&mut *cpu, insn.imm, $what) };
+                exit!(ExitKind::Trap, insn.sub.wrapping_add(1).saturating_sub(1))
+            }};
+        }
+        macro_rules! attempt {
+            ($e:expr) => {
+                match $e {
+                    Ok(x) => x,
+                    Err(what) => fault!(what),
+                }
+            };
+        }
+
+        loop {
+            // SAFETY: `at` has not passed the terminator, which is the last op.
+            let i = unsafe { &*insts.add(usize::from(at)) };
+            let ty = i.ty;
+            macro_rules! binary {
+                ($op:expr) => {
+                    set(vals, at, scalar::binary($op, ty, int(vals, i.a), rhs(vals, i)))
+                };
+            }
+            macro_rules! unary {
+                ($op:expr) => {
+                    set(vals, at, scalar::unary($op, ty, int(vals, i.a)))
+                };
+            }
+            macro_rules! convert {
+                ($op:expr) => {
+                    set(vals, at, scalar::convert($op, i.from_ty(), ty, int(vals, i.a)))
+                };
+            }
+            macro_rules! divide {
+                ($op:expr) => {{
+                    let (hi, lo, d) = (int(vals, i.a), int(vals, i.b), int(vals, i.c()));
+                    match scalar::divide($op, ty, hi, lo, d) {
+                        Some(r) => set(vals, at, r),
+                        None => fault!(Raise::Plain(TrapKind::DivideError)),
+                    }
+                }};
+            }
+            match i.op {
+                Op::InsnStart => insn = i,
+                Op::Const => match ty {
+                    Ty::V128 => vals[usize::from(at)] = Value([i.imm, i.imm, 0, 0]),
+                    Ty::V256 => vals[usize::from(at)] = Value([i.imm; 4]),
+                    _ => set(vals, at, i.imm),
+                },
+                // SAFETY: the verifier checked that the slot lies inside the structure.
+                Op::Get => unsafe { get(vals, at, slot(cpu, i.imm), ty) },
+                // SAFETY: as for get.
+                Op::Put => unsafe { put(&vals[i.a.index()], slot(cpu, i.imm), ty) },
+
+                Op::Add => binary!(Op::Add),
+                Op::Sub => binary!(Op::Sub),
+                Op::And => binary!(Op::And),
+                Op::Or => binary!(Op::Or),
+                Op::Xor => binary!(Op::Xor),
+                Op::Shl => binary!(Op::Shl),
+                Op::Shr => binary!(Op::Shr),
+                Op::Sar => binary!(Op::Sar),
+                Op::Rol => binary!(Op::Rol),
+                Op::Ror => binary!(Op::Ror),
+                Op::Mul => binary!(Op::Mul),
+                Op::MulHiU => binary!(Op::MulHiU),
+                Op::MulHiS => binary!(Op::MulHiS),
+                Op::DivU => divide!(Op::DivU),
+                Op::RemU => divide!(Op::RemU),
+                Op::DivS => divide!(Op::DivS),
+                Op::RemS => divide!(Op::RemS),
+                Op::Not => unary!(Op::Not),
+                Op::Neg => unary!(Op::Neg),
+                Op::Bswap => unary!(Op::Bswap),
+                Op::Clz => unary!(Op::Clz),
+                Op::Ctz => unary!(Op::Ctz),
+                Op::Popcnt => unary!(Op::Popcnt),
+                Op::Zext => convert!(Op::Zext),
+                Op::Sext => convert!(Op::Sext),
+                Op::Trunc => convert!(Op::Trunc),
+                Op::Cmp => {
+                    let r = scalar::compare(i.cond(), ty, int(vals, i.a), rhs(vals, i));
+                    set(vals, at, u64::from(r));
+                }
+                Op::Select => {
+                    let from = if int(vals, i.a) != 0 { i.b } else { i.c() };
+                    if ty.is_int() {
+                        set(vals, at, int(vals, from));
+                    } else {
+                        vals[usize::from(at)] = vals[from.index()];
+                    }
+                }
+                Op::Lea => {
+                    let index = int(vals, i.b) << (i.sub & 3);
+                    let sum = int(vals, i.a).wrapping_add(index).wrapping_add(i.imm);
+                    set(vals, at, sum & ty.mask());
+                }
+
+                Op::Load => {
+                    let addr = address(vals, i.mem());
+                    if i.mem().aligned && misaligned(addr, ty) {
+                        fault!(Raise::Plain(TrapKind::Protection));
+                    }
+                    if ty.is_int() {
+                        let r = attempt!(memory::load_int(ty, addr));
+                        set(vals, at, r);
+                    } else {
+                        vals[usize::from(at)] = attempt!(memory::load_vector(ty, addr));
+                    }
+                }
+                Op::Store => {
+                    let addr = address(vals, i.mem());
+                    if i.mem().aligned && misaligned(addr, ty) {
+                        fault!(Raise::Plain(TrapKind::Protection));
+                    }
+                    if ty.is_int() {
+                        attempt!(memory::store_int(ty, addr, int(vals, i.c())));
+                    } else {
+                        attempt!(memory::store_vector(ty, addr, vals[i.c().index()]));
+                    }
+                }
+                Op::ProbeWrite => {
+                    let addr = address(vals, i.mem());
+                    if i.mem().aligned && misaligned(addr, ty) {
+                        fault!(Raise::Plain(TrapKind::Protection));
+                    }
+                    attempt!(memory::probe_write(ty, addr));
+                }
+                Op::AtomicRmw => {
+                    let (addr, b) = (int(vals, i.a), int(vals, i.b));
+                    let old = attempt!(rmw(i.rmw_kind(), ty, addr, b));
+                    set(vals, at, old);
+                }
+                Op::AtomicCas => {
+                    let addr = int(vals, i.a);
+                    let (expected, new) = (vals[i.b.index()], vals[i.c().index()]);
+                    vals[usize::from(at)] = attempt!(memory::cas(ty, addr, expected, new));
+                }
+                Op::Fence => core::sync::atomic::fence(core::sync::atomic::Ordering::SeqCst),
+
+                Op::FlagsSet => {
+                    let b = match i.b {
+                        Val::NONE => (i.imm as i32 as u64) & ty.mask(),
+                        b => int(vals, b),
+                    };
+                    let (a, c) = (int(vals, i.a), int(vals, i.c()));
+                    // SAFETY: cpu is live.
+                    unsafe { (*cpu).define_flags(i.flag_kind(), ty, a, b, c) };
+                }
+                Op::FlagsCond => {
+                    // SAFETY: cpu is live.
+                    let cpu = unsafe { &*cpu };
+                    let kind = emu_ir::FlagKind::from_u8(cpu.flags_kind);
+                    let fty = Ty::from_u8(cpu.flags_ty).unwrap_or(Ty::I64);
+                    let (a, b, c) = (cpu.flags_a, cpu.flags_b, cpu.flags_c);
+                    let r = emu_ir::flags::condition(kind, fty, a, b, c, i.cond());
+                    set(vals, at, u64::from(r));
+                }
+                Op::FlagsGet => {
+                    // SAFETY: cpu is live.
+                    let flags = unsafe { (*cpu).flags() };
+                    set(vals, at, u64::from(flags) & i.imm);
+                }
+
+                Op::Vec => {
+                    let (a, b, c) = (vals[i.a.index()], vals[i.b.index()], vals[i.c().index()]);
+                    let eval = || vec::eval(i.vec_op(), ty, a, b, c, i.imm as u8);
+                    let r = if SIMD {
+                        match simd::checked(mxcsr_masks, eval) {
+                            Some(r) => r,
+                            None => fault!(Raise::Plain(TrapKind::Simd)),
+                        }
+                    } else {
+                        eval()
+                    };
+                    vals[usize::from(at)] = r;
+                }
+                Op::Call => {
+                    let helper = &self.helpers[usize::from(i.sub)];
+                    let [a, b, c, d] = i.call_args().map(|v| int(vals, v));
+                    // SAFETY: cpu is live, and the helper belongs to its architecture.
+                    let r = unsafe {
+                        (*cpu).insn_pc = insn.imm;
+                        (helper.func)(cpu, a, b, c, d)
+                    };
+                    set(vals, at, r & ty.mask());
+                    // SAFETY: cpu is live.
+                    if helper.effects.traps && unsafe { (*cpu).trap } != 0 {
+                        // SAFETY: cpu is live.
+                        let retires = unsafe { leave_after_helper(&mut *cpu, insn) };
+                        let before = insn.sub.wrapping_add(1).saturating_sub(1);
+                        exit!(ExitKind::Trap, before + u16::from(retires));
+                    }
+                }
+
+                Op::ExitIf => {
+                    if int(vals, i.a) != 0 {
+                        jump!(ExitKind::Jump, i.imm);
+                    }
+                }
+                Op::Jump => jump!(ExitKind::Jump, i.imm),
+                Op::JumpInd => jump!(ExitKind::Indirect(i.jump_kind()), int(vals, i.a)),
+                Op::Trap => {
+                    let kind = i.trap_kind();
+                    // A fault-like trap that names another pc stands for the instruction there,
+                    // not for the current one.
+                    let retires = kind.retires() || i.imm != insn.imm;
+                    // SAFETY: cpu is live.
+                    unsafe {
+                        (*cpu).raise(kind);
+                        (*cpu).pc = i.imm;
+                        (*cpu).insn_pc = insn.imm;
+                    }
+                    let done = insn.sub.wrapping_add(1);
+                    exit!(ExitKind::Trap, if retires { done } else { done.saturating_sub(1) });
+                }
+                Op::ReturnHint => {}
+
+                Op::Hook => {
+                    let site = &block.hooks[i.imm as usize];
+                    let (addr, data) = (int(vals, i.a), &raw const vals[i.b.index()]);
+                    let (size, data) = match (i.a.is_some(), i.b.is_some()) {
+                        (false, _) => (0, core::ptr::null()),
+                        (true, false) => (u64::from(ty.bytes()), core::ptr::null()),
+                        (true, true) => (u64::from(ty.bytes()), data.cast::<u8>()),
+                    };
+                    // SAFETY: cpu is live and holds the whole state; the block outlives the call;
+                    // data is a value of that size.
+                    unsafe {
+                        (*cpu).pc = insn.imm;
+                        (*cpu).insn_pc = insn.imm;
+                        (self.hook)(cpu, site, addr, size, data);
+                    }
+                }
+                Op::Counter => {
+                    let site = &block.counters[i.imm as usize];
+                    let cell = site.cell as *mut u64;
+                    // SAFETY: the caller keeps the cells alive.
+                    unsafe { *cell = (*cell).wrapping_add(site.amount) };
+                }
+            }
+            at = at.wrapping_add(1);
+        }
+    }
+}
+
+/// The integer `v`; 0 when absent.
+#[inline(always)]
+fn int(vals: &[Value; CONTAINERS], v: Val) -> u64 {
+    vals[v.index()].0[0]
+}
+
+/// The second operand of an op that takes an immediate. The verifier sees to it that only one of
+/// value and immediate is there, and the absent one is 0.
+#[inline(always)]
+fn rhs(vals: &[Value; CONTAINERS], i: &Inst) -> u64 {
+    int(vals, i.b) | i.imm
+}
+
+#[inline(always)]
+fn set(vals: &mut [Value; CONTAINERS], at: u16, x: u64) {
+    vals[usize::from(at)].0[0] = x;
+}
+
+#[inline(always)]
+fn address(vals: &[Value; CONTAINERS], m: Addr) -> u64 {
+    let sum = int(vals, m.base)
+        .wrapping_add(int(vals, m.index) << m.shift)
+        .wrapping_add(i64::from(m.disp) as u64);
+    if m.wrap32 { sum & 0xffff_ffff } else { sum }
+}
+
+#[inline(always)]
+const fn misaligned(addr: u64, ty: Ty) -> bool {
+    addr & (ty.bytes() as u64 - 1) != 0
+}
+
+/// The address of a slot.
+///
+/// # Safety
+/// The slot lies inside the CPU structure.
+#[inline(always)]
+unsafe fn slot(cpu: *mut CpuHeader, offset: u64) -> *mut u8 {
+    // SAFETY: the caller's promise.
+    unsafe { cpu.cast::<u8>().add(offset as usize) }
+}
+
+/// Reads a value from a slot.
+///
+/// # Safety
+/// `ty` bytes at `from` are readable.
+#[inline(always)]
+unsafe fn get(vals: &mut [Value; CONTAINERS], at: u16, from: *const u8, ty: Ty) {
+    // SAFETY: the caller's promise; slots need not be aligned.
+    let int = unsafe {
+        match ty {
+            Ty::I8 => u64::from(*from),
+            Ty::I16 => u64::from(from.cast::<u16>().read_unaligned()),
+            Ty::I32 => u64::from(from.cast::<u32>().read_unaligned()),
+            Ty::I64 => from.cast::<u64>().read_unaligned(),
+            Ty::V128 => {
+                vals[usize::from(at)] = Value::from_u128(from.cast::<u128>().read_unaligned());
+                return;
+            }
+            Ty::V256 => {
+                let half = from.cast::<u128>();
+                vals[usize::from(at)] =
+                    Value::from_halves(half.read_unaligned(), half.add(1).read_unaligned());
+                return;
+            }
+        }
+    };
+    set(vals, at, int);
+}
+
+/// Writes a value to a slot.
+///
+/// # Safety
+/// The bytes [`Op::Put`] writes for `ty` are writable at `to`.
+#[inline(always)]
+unsafe fn put(v: &Value, to: *mut u8, ty: Ty) {
+    // SAFETY: the caller's promise; slots need not be aligned.
+    unsafe {
+        match ty {
+            Ty::I8 => *to = v.0[0] as u8,
+            Ty::I16 => to.cast::<u16>().write_unaligned(v.0[0] as u16),
+            // Integers are zero-extended in their container.
+            Ty::I32 | Ty::I64 => to.cast::<u64>().write_unaligned(v.0[0]),
+            Ty::V128 => to.cast::<u128>().write_unaligned(v.u128()),
+            Ty::V256 => {
+                let half = to.cast::<u128>();
+                half.write_unaligned(v.u128());
+                half.add(1).write_unaligned(v.high());
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn rmw(kind: RmwKind, ty: Ty, addr: u64, b: u64) -> Result<u64, MemFault> {
+    match ty {
+        Ty::I8 => memory::rmw::<u8>(kind, addr, b),
+        Ty::I16 => memory::rmw::<u16>(kind, addr, b),
+        Ty::I32 => memory::rmw::<u32>(kind, addr, b),
+        _ => memory::rmw::<u64>(kind, addr, b),
+    }
+}
+
+/// What a fault reports.
+enum Raise {
+    Plain(TrapKind),
+    Memory(MemFault),
+}
+
+impl From<MemFault> for Raise {
+    fn from(f: MemFault) -> Raise {
+        Raise::Memory(f)
+    }
+}
+
+/// Puts a fault of the instruction at `pc` into the header.
+#[cold]
+fn raise(cpu: &mut CpuHeader, pc: u64, what: impl Into<Raise>) {
+    match what.into() {
+        Raise::Plain(kind) => cpu.raise(kind),
+        Raise::Memory(f) => cpu.raise_fault(f),
+    }
+    cpu.pc = pc;
+    cpu.insn_pc = pc;
+}
+
+/// Sets the pc after a helper raised a trap; whether the instruction retires.
+#[cold]
+fn leave_after_helper(cpu: &mut CpuHeader, insn: &Inst) -> bool {
+    let retires = TrapKind::from_u8(cpu.trap).retires();
+    let len = if retires { u64::from(insn.a.0) } else { 0 };
+    cpu.pc = insn.imm.wrapping_add(len);
+    retires
+}
