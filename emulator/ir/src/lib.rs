@@ -24,6 +24,7 @@ mod op;
 pub mod scalar;
 mod ty;
 mod vec_op;
+mod vec_table;
 
 pub use block::{Block, CounterSite, GuestInsn, HookKind, HookSite};
 pub use builder::{Addr, Builder};
@@ -31,4 +32,4 @@ pub use cond::Cond;
 pub use flags::{FlagKind, FlagMask};
 pub use op::{Inst, JumpKind, Op, Operand, RmwKind, TrapKind, Val};
 pub use ty::Ty;
-pub use vec_op::{VecOp, VecSig};
+pub use vec_op::{VecEncoding, VecForm, VecMap, VecOp, VecSig, VecWidth};

@@ -1,4 +1,4 @@
-//! Vector operations: one table row each.
+//! Vector operations and their host encodings; the rows are in `vec_table.rs`.
 
 /// The shape of a vector op's operands and result.
 ///
@@ -19,7 +19,9 @@ pub enum VecSig {
     ToInt,
     /// (V, control byte) → integer of the op's type
     ToIntImm,
-    /// (V, integer) → V: the integer goes to the lane the control byte names, or is converted
+    /// (V, integer) → V: the integer, converted, replaces the low lane
+    VInt,
+    /// (V, integer, control byte) → V: the integer goes to the lane the control byte names
     VIntImm,
     /// (integer) → V, upper lanes zero
     FromInt,
@@ -27,31 +29,125 @@ pub enum VecSig {
     Flags,
 }
 
-macro_rules! vec_ops {
-    ($($(#[$doc:meta])* $name:ident $text:literal $sig:ident;)*) => {
+impl VecSig {
+    /// Whether the op takes a control byte.
+    pub const fn has_imm(self) -> bool {
+        matches!(self, VecSig::VImm | VecSig::VVImm | VecSig::ToIntImm | VecSig::VIntImm)
+    }
+
+    /// Whether the result is an integer.
+    pub const fn gives_int(self) -> bool {
+        matches!(self, VecSig::ToInt | VecSig::ToIntImm | VecSig::Flags)
+    }
+}
+
+/// Opcode map of an instruction, with the value VEX gives it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[repr(u8)]
+pub enum VecMap {
+    /// `0F`
+    Of = 1,
+    /// `0F 38`
+    Of38 = 2,
+    /// `0F 3A`
+    Of3A = 3,
+}
+
+/// Which ModRM fields an instruction's operands are in.
+///
+/// In legacy encodings the destination is also operand `a`, unless the shape is
+/// [`VecSig::V`], [`VecSig::VImm`], [`VecSig::ToInt`], [`VecSig::ToIntImm`] or
+/// [`VecSig::FromInt`]; [`VecSig::Flags`] has `a` in the place of the destination.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum VecForm {
+    /// reg: destination; r/m: the last operand.
+    Rm,
+    /// As [`VecForm::Rm`], with `b` in r/m and `c` implicitly in XMM0.
+    RmXmm0,
+    /// reg: operand `a`; r/m: the (integer) destination.
+    Mr,
+    /// reg: opcode extension; r/m: operand `a`, which is the destination in legacy encodings.
+    Digit(u8),
+}
+
+/// The REX.W (or VEX.W) bit, which gives the size of an integer operand.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum VecWidth {
+    /// 0: 32 bits, or no integer operand.
+    W0,
+    /// 1: 64 bits.
+    W1,
+    /// 1 when the op's type is i64.
+    ByType,
+}
+
+/// How the host encodes a vector op as a legacy SSE instruction. Map, prefix, opcode and form are
+/// the same in the VEX encoding, except for [`VecForm::RmXmm0`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct VecEncoding {
+    /// Mandatory prefix: 0 (none), 0x66, 0xf3 or 0xf2.
+    pub prefix: u8,
+    /// Opcode map.
+    pub map: VecMap,
+    /// Opcode byte.
+    pub opcode: u8,
+    /// REX.W.
+    pub w: VecWidth,
+    /// Places of the operands. A control byte, where the shape has one, follows ModRM.
+    pub form: VecForm,
+}
+
+macro_rules! define_vec_ops {
+    ($($name:ident $text:literal $mnemonic:literal $sig:ident $unit:ident
+       $prefix:literal $map:ident $opcode:literal $w:ident $form:expr;)*) => {
         /// A vector operation, named after the x86 instruction with the same effect on its whole
         /// destination (SDM vol. 2); scalar floating-point ops keep the upper lanes of `a`.
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
         #[repr(u16)]
         #[allow(missing_docs, reason = "the names are the documentation")]
-        pub enum VecOp { $($(#[$doc])* $name,)* }
+        pub enum VecOp { $($name,)* }
+
+        /// A row of the table, unpacked.
+        struct Row {
+            name: &'static str,
+            mnemonic: &'static str,
+            sig: VecSig,
+            unit: Unit,
+            encoding: VecEncoding,
+        }
+
+        static ROWS: &[Row] = {
+            use VecForm::*;
+            &[$(Row {
+                name: $text,
+                mnemonic: $mnemonic,
+                sig: VecSig::$sig,
+                unit: Unit::$unit,
+                encoding: VecEncoding {
+                    prefix: $prefix,
+                    map: VecMap::$map,
+                    opcode: $opcode,
+                    w: VecWidth::$w,
+                    form: $form,
+                },
+            },)*]
+        };
 
         impl VecOp {
             /// All ops, in numeric order.
             pub const ALL: &'static [VecOp] = &[$(VecOp::$name),*];
-
-            /// Name in IR text.
-            pub const fn name(self) -> &'static str {
-                match self { $(VecOp::$name => $text),* }
-            }
-
-            /// Shape of operands and result.
-            pub const fn sig(self) -> VecSig {
-                match self { $(VecOp::$name => VecSig::$sig),* }
-            }
         }
     };
 }
+
+/// The unit that executes an op.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Unit {
+    Int,
+    Mxcsr,
+}
+
+crate::for_each_vec_op!(define_vec_ops);
 
 impl VecOp {
     /// The op numbered `n`; the first one for numbers out of range.
@@ -63,15 +159,54 @@ impl VecOp {
     pub fn from_name(name: &str) -> Option<VecOp> {
         VecOp::ALL.iter().copied().find(|o| o.name() == name)
     }
+
+    fn row(self) -> &'static Row {
+        &ROWS[self as usize]
+    }
+
+    /// Name in IR text.
+    pub fn name(self) -> &'static str {
+        self.row().name
+    }
+
+    /// Mnemonic of the host instruction.
+    pub fn mnemonic(self) -> &'static str {
+        self.row().mnemonic
+    }
+
+    /// Shape of operands and result.
+    pub fn sig(self) -> VecSig {
+        self.row().sig
+    }
+
+    /// Whether the op is a floating-point op that obeys MXCSR and may set its sticky flags.
+    pub fn uses_mxcsr(self) -> bool {
+        self.row().unit == Unit::Mxcsr
+    }
+
+    /// Encoding of the host instruction.
+    pub fn encoding(self) -> VecEncoding {
+        self.row().encoding
+    }
 }
 
-vec_ops! {
-    Paddb "paddb" VV;
-    Paddw "paddw" VV;
-    Paddd "paddd" VV;
-    Paddq "paddq" VV;
-    Pand "pand" VV;
-    Por "por" VV;
-    Pxor "pxor" VV;
-    Pandn "pandn" VV;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique() {
+        for &op in VecOp::ALL {
+            assert_eq!(VecOp::from_name(op.name()), Some(op));
+        }
+    }
+
+    #[test]
+    fn encodings_are_unique() {
+        for (n, a) in VecOp::ALL.iter().enumerate() {
+            for b in &VecOp::ALL[..n] {
+                assert_ne!(a.encoding(), b.encoding(), "{} and {}", a.name(), b.name());
+            }
+        }
+    }
 }
