@@ -42,9 +42,10 @@ fn fault(code: u64, addr: u64, write: bool) -> MemFault {
 }
 
 /// One exception-table entry: (faulting instruction, continuation), both relative to themselves.
+/// The section is marked to be kept, because nothing refers to it by name where linkers look.
 macro_rules! ex {
     () => {
-        ".pushsection emu_ex_table, \"a\"\n.balign 4\n.long 2b - .\n.long 3b - .\n.popsection"
+        ".pushsection emu_ex_table, \"aR\"\n.balign 4\n.long 2b - .\n.long 3b - .\n.popsection"
     };
 }
 

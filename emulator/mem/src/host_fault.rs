@@ -55,18 +55,23 @@ pub fn set_crash_handler(handler: CrashHandler) {
     CRASH_HANDLER.store(handler as *mut (), Ordering::Release);
 }
 
-unsafe extern "C" {
-    #[link_name = "__start_emu_ex_table"]
-    static EX_START: [i32; 2];
-    #[link_name = "__stop_emu_ex_table"]
-    static EX_STOP: [i32; 2];
+/// The bounds of the exception table.
+fn table() -> (*const [i32; 2], *const [i32; 2]) {
+    let (start, stop): (*const [i32; 2], *const [i32; 2]);
+    // SAFETY: only takes the addresses of the linker's symbols. The entry added here, which names
+    // itself and so matches no instruction, makes the section exist in every program.
+    unsafe {
+        core::arch::asm!(
+            ".pushsection emu_ex_table, \"aR\"", ".balign 4", ".long 0", ".long 0", ".popsection",
+            "lea {0}, [rip + __start_emu_ex_table]", "lea {1}, [rip + __stop_emu_ex_table]",
+            out(reg) start, out(reg) stop, options(nomem, nostack, preserves_flags));
+    }
+    (start, stop)
 }
 
 /// The fix-up of the access instruction at host address `pc`.
 fn fixup(pc: u64) -> Option<u64> {
-    let start = &raw const EX_START;
-    let stop = &raw const EX_STOP;
-    let mut p = start;
+    let (mut p, stop) = table();
     while p < stop {
         // SAFETY: p walks the entries the linker laid out between the two symbols.
         let [insn, cont] = unsafe { *p };
