@@ -33,7 +33,11 @@ pub struct CpuHeader {
     /// For memory traps: 1 when the access was a store, 2 when it was a fetch.
     pub trap_access: u8,
     /// Unused.
-    pub pad1: [u8; 6],
+    pub pad1: [u8; 2],
+    /// Correction of [`CpuHeader::retired`] inside a block, so that callbacks see an exact count:
+    /// every hook sets it to (instructions already taken from the budget for this block) -
+    /// (instructions of this block that have retired). 0 outside blocks.
+    pub retire_adjust: i32,
     /// For memory traps: the address.
     pub trap_addr: u64,
     /// The engine that runs this CPU; opaque here.
@@ -73,6 +77,8 @@ pub mod slots {
     pub const TRAP_ACCESS: u32 = offset_of!(CpuHeader, trap_access) as u32;
     /// [`CpuHeader::trap_addr`].
     pub const TRAP_ADDR: u32 = offset_of!(CpuHeader, trap_addr) as u32;
+    /// [`CpuHeader::retire_adjust`].
+    pub const RETIRE_ADJUST: u32 = offset_of!(CpuHeader, retire_adjust) as u32;
     /// [`CpuHeader::insn_pc`].
     pub const INSN_PC: u32 = offset_of!(CpuHeader, insn_pc) as u32;
     /// [`CpuHeader::tier`].
@@ -112,7 +118,8 @@ impl Default for CpuHeader {
             flags_c: 0,
             trap: 0,
             trap_access: 0,
-            pad1: [0; 6],
+            pad1: [0; 2],
+            retire_adjust: 0,
             trap_addr: 0,
             engine: core::ptr::null_mut(),
             retire_base: 0,
@@ -182,8 +189,9 @@ impl CpuHeader {
         Some(t)
     }
 
-    /// Guest instructions retired so far.
+    /// Guest instructions retired so far; exact inside callbacks too.
     pub fn retired(&self) -> u64 {
-        self.retire_base.wrapping_sub(self.budget) as u64
+        let adjust = i64::from(self.retire_adjust);
+        self.retire_base.wrapping_sub(self.budget).wrapping_sub(adjust) as u64
     }
 }

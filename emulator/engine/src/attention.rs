@@ -1,0 +1,70 @@
+//! Getting the run thread out of guest code from a signal handler or a callback.
+
+use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+
+use emu_cpu::CpuHeader;
+
+/// What a request takes from the budget: more than any slice, so the next block head sees a
+/// negative budget; the engine gives it back.
+pub(crate) const WITHDRAWAL: i64 = 1 << 62;
+
+/// A request is pending.
+static PENDING: AtomicBool = AtomicBool::new(false);
+/// The CPU whose guest code the run thread executes, if any.
+static RUNNING: AtomicPtr<CpuHeader> = AtomicPtr::new(core::ptr::null_mut());
+
+/// Makes [`crate::Engine::run`] return [`crate::Stop::Interrupted`] at the next block boundary.
+///
+/// Async-signal-safe; to be called on the run thread only (from a signal handler or a callback):
+/// the budget is not an atomic.
+pub fn request_interrupt() {
+    if PENDING.swap(true, Ordering::AcqRel) {
+        return;
+    }
+    let cpu = RUNNING.load(Ordering::Acquire);
+    if !cpu.is_null() {
+        // SAFETY: `enter` published a CPU that stays alive until `leave`, and this runs on the
+        // thread that uses it, between two of its instructions.
+        unsafe {
+            let budget = &raw mut (*cpu).budget;
+            budget.write_volatile(budget.read_volatile().wrapping_sub(WITHDRAWAL));
+        }
+    }
+}
+
+/// Publishes the CPU that is about to run; a request made before is applied to it.
+pub(crate) fn enter(cpu: *mut CpuHeader) {
+    RUNNING.store(cpu, Ordering::Release);
+    if PENDING.load(Ordering::Acquire) {
+        // SAFETY: as in request_interrupt. A request that arrived between the two lines has
+        // already withdrawn; a second withdrawal is told apart below.
+        unsafe {
+            let budget = &raw mut (*cpu).budget;
+            let now = budget.read_volatile();
+            if now > -(WITHDRAWAL / 2) {
+                budget.write_volatile(now.wrapping_sub(WITHDRAWAL));
+            }
+        }
+    }
+}
+
+/// No guest code runs any more; undoes a withdrawal.
+pub(crate) fn leave(cpu: *mut CpuHeader) {
+    RUNNING.store(core::ptr::null_mut(), Ordering::Release);
+    // SAFETY: the CPU is alive and nothing withdraws from it any more.
+    unsafe {
+        if (*cpu).budget < -(WITHDRAWAL / 2) {
+            (*cpu).budget = (*cpu).budget.wrapping_add(WITHDRAWAL);
+        }
+    }
+}
+
+/// Takes a pending request.
+pub(crate) fn take() -> bool {
+    PENDING.swap(false, Ordering::AcqRel)
+}
+
+/// Whether a request is pending.
+pub(crate) fn pending() -> bool {
+    PENDING.load(Ordering::Acquire)
+}

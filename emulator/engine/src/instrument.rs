@@ -1,0 +1,436 @@
+//! Inserts hook and counter ops into a lifted block.
+//!
+//! Hooks of an instruction stand where the event is certain: `insn_exec` right after the
+//! instruction's start; reports of loads behind the instruction's last op that may fault, so that
+//! an instruction that faults and is restarted reports nothing twice; `before_write` before its
+//! store, behind a probe that proves the store will succeed; `after_insn_exec` before the branch
+//! that ends the instruction, or at its end.
+//!
+//! Counters are merged: the counts of all instructions since the last exit are added by one op
+//! before the next exit. When a fault leaves a block between two such ops, [`owed`] says what is
+//! missing.
+
+use std::rc::Rc;
+
+use emu_ir::{Addr, Block, Builder, CounterSite, HookKind, HookSite, Inst, Op, TrapKind, Ty, Val};
+use plugin_api::abi;
+
+use crate::registry::{Registry, Subscription};
+
+/// Whether subscriptions of this kind live in translated code (as opposed to events the engine
+/// reports itself).
+pub fn is_compiled_in(kind: u32) -> bool {
+    matches!(
+        kind,
+        abi::CB_INSN_TRANSLATE
+            | abi::CB_INSN_EXEC
+            | abi::CB_AFTER_INSN_EXEC
+            | abi::CB_BEFORE_BLOCK_EXEC
+            | abi::CB_AFTER_BLOCK_EXEC
+            | abi::CB_VIRT_MEM_BEFORE_READ
+            | abi::CB_VIRT_MEM_AFTER_READ
+            | abi::CB_VIRT_MEM_BEFORE_WRITE
+            | abi::CB_VIRT_MEM_AFTER_WRITE
+            | abi::CB_GUEST_HYPERCALL
+    )
+}
+
+/// Bits of an instruction's verdict: which of the plan's `insn_exec` owners want it, by index.
+pub type Verdict = u64;
+
+/// The subscriptions a block is instrumented for: a snapshot of the registry, grouped by hook.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// Epoch of the registry the plan was made from.
+    pub epoch: u64,
+    /// insn_translate subscriptions, in order; verdict bit i belongs to entry i.
+    pub translate: Vec<Rc<Subscription>>,
+    hooks: [Vec<Rc<Subscription>>; 8],
+    /// Counter cells: blocks, loads, stores.
+    pub blocks: Vec<usize>,
+    /// Cells that count loads.
+    pub loads: Vec<usize>,
+    /// Cells that count stores.
+    pub stores: Vec<usize>,
+    /// Count the calls of every hook (statistics).
+    pub count_calls: bool,
+    /// The hypercall instruction traps.
+    pub hypercalls: bool,
+}
+
+/// The hooks by [`HookKind`] number.
+const HOOK_KINDS: [u32; 8] = [
+    abi::CB_INSN_EXEC,
+    abi::CB_AFTER_INSN_EXEC,
+    abi::CB_BEFORE_BLOCK_EXEC,
+    abi::CB_AFTER_BLOCK_EXEC,
+    abi::CB_VIRT_MEM_BEFORE_READ,
+    abi::CB_VIRT_MEM_AFTER_READ,
+    abi::CB_VIRT_MEM_BEFORE_WRITE,
+    abi::CB_VIRT_MEM_AFTER_WRITE,
+];
+
+impl Plan {
+    /// The plan for the registry's present subscriptions. Counter cells are filled in by the
+    /// caller.
+    pub fn new(registry: &Registry, count_calls: bool) -> Plan {
+        let enabled = |kind| -> Vec<_> {
+            registry.list(kind).iter().filter(|s| s.enabled()).cloned().collect()
+        };
+        Plan {
+            epoch: registry.epoch(),
+            translate: enabled(abi::CB_INSN_TRANSLATE),
+            hooks: HOOK_KINDS.map(enabled),
+            count_calls,
+            hypercalls: registry.wants(abi::CB_GUEST_HYPERCALL),
+            ..Plan::default()
+        }
+    }
+
+    /// The subscriptions of a hook.
+    pub fn hook(&self, kind: HookKind) -> &[Rc<Subscription>] {
+        &self.hooks[kind as usize]
+    }
+
+    /// Whether blocks must be basic blocks: somebody watches their boundaries.
+    pub fn basic_blocks(&self) -> bool {
+        !self.blocks.is_empty()
+            || !self.hook(HookKind::BeforeBlock).is_empty()
+            || !self.hook(HookKind::AfterBlock).is_empty()
+    }
+
+    /// Whether every data access must be reported, by helpers too.
+    pub fn watches_memory(&self) -> bool {
+        !self.loads.is_empty()
+            || !self.stores.is_empty()
+            || self.hooks[HookKind::BeforeRead as usize..].iter().any(|l| !l.is_empty())
+    }
+
+    /// Whether blocks stay as they were lifted.
+    pub fn is_empty(&self) -> bool {
+        self.translate.is_empty() && !self.basic_blocks() && !self.watches_memory()
+    }
+
+    /// Whether anything is hooked per instruction.
+    fn wants_insns(&self) -> bool {
+        !self.hook(HookKind::InsnExec).is_empty() || !self.hook(HookKind::AfterInsnExec).is_empty()
+    }
+}
+
+/// Which hooks to leave out of a block.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Omit {
+    /// No `insn_exec` for the first instruction: it was already reported.
+    pub first_insn_exec: bool,
+}
+
+/// The instrumented form of `block`. `verdicts[i]` is the verdict on instruction i; `info` is the
+/// address of the block description passed to block callbacks.
+pub fn instrument(block: &Block, plan: &Plan, verdicts: &[Verdict], info: usize, omit: Omit) -> Block {
+    let mut w = Writer {
+        plan,
+        out: Builder::new(block.pc),
+        hooks: Vec::new(),
+        counters: Vec::new(),
+        map: Vec::with_capacity(block.insts.len()),
+        pc: block.pc,
+        info,
+        owed: Owed::default(),
+    };
+    for (n, insn) in block.insns.iter().enumerate() {
+        let first = usize::from(insn.first);
+        let end = block.insns.get(n + 1).map_or(block.insts.len(), |i| usize::from(i.first));
+        let verdict = verdicts.get(n).copied().unwrap_or(0);
+        w.pc = insn.pc;
+        w.insn(&block.insts[first..end], n == 0, verdict, omit.first_insn_exec && n == 0);
+    }
+    let Writer { out, hooks, counters, .. } = w;
+    let mut done = out.finish();
+    done.hooks = hooks;
+    done.counters = counters;
+    done
+}
+
+/// Loads and stores counted but not yet added.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Owed {
+    /// Loads.
+    pub loads: u64,
+    /// Stores.
+    pub stores: u64,
+}
+
+/// What the counters lack when instruction number `fault` of an instrumented block did not
+/// complete: the accesses of the instructions before it and behind the last exit.
+pub fn owed(block: &Block, fault: usize) -> Owed {
+    let mut owed = Owed::default();
+    let mut insn = 0;
+    for i in &block.insts {
+        match i.op {
+            Op::InsnStart => insn = usize::from(i.sub),
+            Op::ExitIf => owed = Owed::default(),
+            _ if insn < fault => {
+                let (l, s) = accesses(i);
+                owed.loads += l;
+                owed.stores += s;
+            }
+            _ => {}
+        }
+    }
+    owed
+}
+
+/// Loads and stores of an op.
+fn accesses(i: &Inst) -> (u64, u64) {
+    match i.op {
+        Op::Load => (1, 0),
+        Op::Store => (0, 1),
+        Op::AtomicRmw | Op::AtomicCas => (1, 1),
+        _ => (0, 0),
+    }
+}
+
+/// Report of an access that waits for the instruction's last fallible op.
+struct Report {
+    kinds: &'static [HookKind],
+    ty: Ty,
+    addr: Val,
+    value: Val,
+}
+
+struct Writer<'a> {
+    plan: &'a Plan,
+    out: Builder,
+    hooks: Vec<HookSite>,
+    counters: Vec<CounterSite>,
+    /// Old value → new value.
+    map: Vec<Val>,
+    pc: u64,
+    info: usize,
+    owed: Owed,
+}
+
+impl Writer<'_> {
+    fn insn(&mut self, ops: &[Inst], first: bool, verdict: Verdict, omit_exec: bool) {
+        let plan = self.plan;
+        self.copy(&ops[0]);
+        if first {
+            for &cell in &plan.blocks {
+                self.count(cell, 1);
+            }
+            self.hook_all(HookKind::BeforeBlock, Ty::I64, Val::NONE, Val::NONE);
+        }
+        if verdict != 0 && plan.wants_insns() && !omit_exec {
+            self.insn_hooks(HookKind::InsnExec, verdict);
+        }
+        let memory = plan.watches_memory();
+        let last_fallible =
+            if memory { ops.iter().rposition(|i| accesses(i) != (0, 0)) } else { None };
+        let mut reports: Vec<Report> = Vec::new();
+        let mut after_done = false;
+        for (n, i) in ops.iter().enumerate().skip(1) {
+            let leaves = i.op.is_terminator() || i.op == Op::ExitIf;
+            if leaves {
+                let retires = i.op != Op::Trap || i.trap_kind().retires();
+                if !after_done && retires {
+                    after_done = true;
+                    self.insn_hooks(HookKind::AfterInsnExec, verdict);
+                }
+                self.pay();
+                let last_exit = i.op.is_terminator()
+                    || ops.get(n + 1).is_some_and(|t| t.op == Op::Jump && n + 2 == ops.len());
+                let side_exit_done = n > 0 && ops[n - 1].op == Op::ExitIf;
+                let faults = i.op == Op::Trap && !retires && i.trap_kind() != TrapKind::Hypercall;
+                if last_exit && !side_exit_done && !faults {
+                    self.hook_all(HookKind::AfterBlock, Ty::I64, Val::NONE, Val::NONE);
+                }
+            }
+            if memory {
+                self.access(i, &mut reports);
+            } else {
+                self.copy(i);
+            }
+            if last_fallible == Some(n) {
+                for r in reports.drain(..) {
+                    for &k in r.kinds {
+                        self.hook_all(k, r.ty, r.addr, r.value);
+                    }
+                }
+            }
+        }
+        if !after_done && ops.last().is_some_and(|i| !i.op.is_terminator()) {
+            self.insn_hooks(HookKind::AfterInsnExec, verdict);
+        }
+    }
+
+    /// Copies an op with its operands renamed.
+    fn copy(&mut self, i: &Inst) -> Val {
+        if i.op == Op::InsnStart {
+            self.out.insn_start(i.imm, i.a.0 as u8);
+            let v = Val(self.out.len() as u16 - 1);
+            self.map.push(v);
+            return v;
+        }
+        let mut copy = *i;
+        copy.map_operands(|v| self.map[v.index()]);
+        let v = self.out.push(copy);
+        self.map.push(v);
+        v
+    }
+
+    /// Copies a memory op with its counting and reports; other ops as they are.
+    fn access(&mut self, i: &Inst, reports: &mut Vec<Report>) {
+        let plan = self.plan;
+        let (loads, stores) = accesses(i);
+        if loads + stores == 0 {
+            self.copy(i);
+            return;
+        }
+        self.owed.loads += loads;
+        self.owed.stores += stores;
+        let wants = |k: HookKind| !plan.hook(k).is_empty();
+        let before_write = stores > 0 && wants(HookKind::BeforeWrite);
+        let anything = HookKind::ALL[4..].iter().any(|&k| wants(k));
+        if !anything {
+            self.copy(i);
+            return;
+        }
+        let mut m = *i;
+        m.map_operands(|v| self.map[v.index()]);
+        let addr = if matches!(i.op, Op::Load | Op::Store) {
+            self.address(m.mem())
+        } else {
+            m.a
+        };
+        match i.op {
+            Op::Load => {
+                if wants(HookKind::BeforeRead) {
+                    // The access must be known to succeed before it is announced.
+                    let mut probe = *i;
+                    probe.map_operands(|v| self.map[v.index()]);
+                    self.out.push(probe);
+                    self.hook_all(HookKind::BeforeRead, i.ty, addr, Val::NONE);
+                }
+                let value = self.copy(i);
+                reports.push(Report { kinds: &[HookKind::AfterRead], ty: i.ty, addr, value });
+            }
+            Op::Store => {
+                let value = m.c();
+                if before_write {
+                    self.out.probe_write(i.ty, m.mem());
+                    self.hook_all(HookKind::BeforeWrite, i.ty, addr, value);
+                }
+                self.copy(i);
+                reports.push(Report { kinds: &[HookKind::AfterWrite], ty: i.ty, addr, value });
+            }
+            _ => {
+                // An atomic is announced once it is done: nothing may come between its halves.
+                let old = self.copy(i);
+                let new = self.new_value(&m, old);
+                use HookKind::{AfterRead, AfterWrite, BeforeRead, BeforeWrite};
+                let read: &[HookKind] = &[BeforeRead, AfterRead];
+                let write: &[HookKind] = &[BeforeWrite, AfterWrite];
+                reports.push(Report { kinds: read, ty: i.ty, addr, value: old });
+                reports.push(Report { kinds: write, ty: i.ty, addr, value: new });
+            }
+        }
+    }
+
+    /// The value an atomic leaves in memory.
+    fn new_value(&mut self, m: &Inst, old: Val) -> Val {
+        use emu_ir::RmwKind;
+        if m.op == Op::AtomicCas {
+            let same = self.out.cmp(emu_ir::Cond::E, m.ty, old, m.b);
+            return self.out.select(m.ty, same, m.c(), old);
+        }
+        let op = match m.rmw_kind() {
+            RmwKind::Xchg => return m.b,
+            RmwKind::Add => Op::Add,
+            RmwKind::Sub => Op::Sub,
+            RmwKind::And => Op::And,
+            RmwKind::Or => Op::Or,
+            RmwKind::Xor => Op::Xor,
+        };
+        self.out.bin(op, m.ty, old, m.b)
+    }
+
+    /// The address operand as an i64 value.
+    fn address(&mut self, m: Addr) -> Val {
+        if m.wrap32 {
+            let v = self.out.lea(Ty::I32, m);
+            return self.out.convert(Op::Zext, Ty::I32, Ty::I64, v);
+        }
+        if m.base.is_some() && !m.index.is_some() && m.disp == 0 {
+            return m.base;
+        }
+        self.out.lea(Ty::I64, m)
+    }
+
+    /// Hooks of the plugins that asked for this instruction.
+    fn insn_hooks(&mut self, kind: HookKind, verdict: Verdict) {
+        if verdict == 0 {
+            return;
+        }
+        let plan = self.plan;
+        for sub in plan.hook(kind) {
+            let asked = plan
+                .translate
+                .iter()
+                .enumerate()
+                .any(|(n, t)| t.owner == sub.owner && verdict >> n.min(63) & 1 != 0);
+            if asked {
+                self.hook(kind, sub, Ty::I64, Val::NONE, Val::NONE);
+            }
+        }
+    }
+
+    fn hook_all(&mut self, kind: HookKind, ty: Ty, addr: Val, value: Val) {
+        let plan = self.plan;
+        for sub in plan.hook(kind) {
+            self.hook(kind, sub, ty, addr, value);
+        }
+    }
+
+    fn hook(&mut self, kind: HookKind, sub: &Rc<Subscription>, ty: Ty, addr: Val, value: Val) {
+        if self.plan.count_calls {
+            self.count(sub.cell.calls.as_ptr() as usize, 1);
+        }
+        let mut i = Inst::new(Op::Hook, ty);
+        i.sub = kind as u16;
+        i.a = addr;
+        i.b = value;
+        i.imm = self.hooks.len() as u64;
+        self.hooks.push(HookSite {
+            kind,
+            cell: &raw const sub.cell as usize,
+            pc: self.pc,
+            info: self.info,
+            reads_regs: sub.flags & abi::CB_FLAG_READS_REGS != 0,
+            writes_regs: sub.flags & abi::CB_FLAG_WRITES_REGS != 0,
+        });
+        self.out.push(i);
+    }
+
+    fn count(&mut self, cell: usize, amount: u64) {
+        let mut i = Inst::new(Op::Counter, Ty::I64);
+        i.imm = self.counters.len() as u64;
+        self.counters.push(CounterSite { cell, amount });
+        self.out.push(i);
+    }
+
+    /// Adds what was counted since the last exit.
+    fn pay(&mut self) {
+        let plan = self.plan;
+        let Owed { loads, stores } = core::mem::take(&mut self.owed);
+        if loads > 0 {
+            for &cell in &plan.loads {
+                self.count(cell, loads);
+            }
+        }
+        if stores > 0 {
+            for &cell in &plan.stores {
+                self.count(cell, stores);
+            }
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! Subscriptions: who wants which callback.
+
+use core::cell::Cell;
+use std::rc::Rc;
+
+/// Identifies the plugin a subscription belongs to; ids grow in load order.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct OwnerId(pub u32);
+
+/// Names a subscription. Carries a generation: the id of a removed subscription never names
+/// another one.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct SubscriptionId(pub u64);
+
+/// What generated code and the interpreter call: a stable address for as long as any block names
+/// it. Removing or disabling a subscription swaps `func` for a function that does nothing, so a
+/// block that is still running never calls into a plugin that has let go.
+#[repr(C)]
+#[derive(Debug)]
+pub struct SubscriptionCell {
+    /// Address of the `extern "C"` callback; its type follows from the kind.
+    pub func: Cell<usize>,
+    /// First argument of the callback.
+    pub user: Cell<usize>,
+    /// Calls made, while statistics are on.
+    pub calls: Cell<u64>,
+}
+
+/// One registered callback.
+#[derive(Debug)]
+pub struct Subscription {
+    /// Its id.
+    pub id: SubscriptionId,
+    /// Whose it is.
+    pub owner: OwnerId,
+    /// The callback kind (`plugin_api::abi`).
+    pub kind: u32,
+    /// Subscription flags (`plugin_api::abi`).
+    pub flags: u32,
+    /// The callback itself while enabled.
+    pub cell: SubscriptionCell,
+    func: usize,
+    enabled: Cell<bool>,
+}
+
+impl Subscription {
+    /// Whether it is enabled.
+    pub fn enabled(&self) -> bool {
+        self.enabled.get()
+    }
+}
+
+/// Why a registration or a change was refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum RegisterError {
+    /// The kind is not one this engine has.
+    #[error("there is no callback kind {0}")]
+    UnknownKind(u32),
+    /// The function pointer is null.
+    #[error("the callback function is null")]
+    NullFunction,
+    /// The id was never given out, is stale, or belongs to another plugin.
+    #[error("there is no such subscription of this plugin")]
+    UnknownSubscription,
+}
+
+/// Number of callback kinds, plus one: kinds are numbered from 1.
+pub(crate) const KINDS: usize = plugin_api::abi::KIND_COUNT as usize + 1;
+
+type List = Rc<[Rc<Subscription>]>;
+
+/// All subscriptions, by kind, in load order and then registration order.
+#[derive(Debug)]
+pub struct Registry {
+    lists: Vec<List>,
+    next: u64,
+    /// Grows with every change that makes translated code out of date.
+    epoch: u64,
+}
+
+impl Default for Registry {
+    fn default() -> Registry {
+        Registry { lists: (0..KINDS).map(|_| List::from([])).collect(), next: 1, epoch: 0 }
+    }
+}
+
+/// Takes the place of a callback that is disabled or gone. Every callback's result of 0 means
+/// "no", "not handled" or is ignored.
+extern "C" fn nothing() -> u64 {
+    0
+}
+
+impl Registry {
+    /// Registers a callback.
+    pub fn register(
+        &mut self,
+        owner: OwnerId,
+        kind: u32,
+        func: usize,
+        user: usize,
+        flags: u32,
+    ) -> Result<SubscriptionId, RegisterError> {
+        let list = match self.lists.get(kind as usize) {
+            Some(list) if kind != 0 => list,
+            _ => return Err(RegisterError::UnknownKind(kind)),
+        };
+        if func == 0 {
+            return Err(RegisterError::NullFunction);
+        }
+        let id = SubscriptionId(self.next);
+        self.next += 1;
+        let sub = Rc::new(Subscription {
+            id,
+            owner,
+            kind,
+            flags,
+            cell: SubscriptionCell {
+                func: Cell::new(func),
+                user: Cell::new(user),
+                calls: Cell::new(0),
+            },
+            func,
+            enabled: Cell::new(true),
+        });
+        let mut new: Vec<_> = list.to_vec();
+        let at = new.partition_point(|s| s.owner <= owner);
+        new.insert(at, sub);
+        self.lists[kind as usize] = new.into();
+        self.changed(kind);
+        Ok(id)
+    }
+
+    /// Removes one subscription of `owner`.
+    pub fn unregister(&mut self, owner: OwnerId, id: SubscriptionId) -> Result<(), RegisterError> {
+        let sub = self.find(owner, id)?;
+        self.retain(sub.kind as usize, |s| s.id != id);
+        Ok(())
+    }
+
+    /// Removes every subscription of `owner`.
+    pub fn remove_owner(&mut self, owner: OwnerId) {
+        for kind in 0..self.lists.len() {
+            if self.lists[kind].iter().any(|s| s.owner == owner) {
+                self.retain(kind, |s| s.owner != owner);
+            }
+        }
+    }
+
+    /// Enables or disables a subscription of `owner`.
+    pub fn set_enabled(
+        &mut self,
+        owner: OwnerId,
+        id: SubscriptionId,
+        on: bool,
+    ) -> Result<(), RegisterError> {
+        let sub = self.find(owner, id)?;
+        if sub.enabled.replace(on) != on {
+            sub.cell.func.set(if on { sub.func } else { nothing as *const () as usize });
+            self.changed(sub.kind);
+        }
+        Ok(())
+    }
+
+    /// The subscriptions of a kind, in call order. The snapshot stays valid when a callback
+    /// changes the registry; removed entries do nothing when called.
+    pub fn list(&self, kind: u32) -> List {
+        self.lists.get(kind as usize).cloned().unwrap_or_else(|| List::from([]))
+    }
+
+    /// Whether anybody enabled wants the kind.
+    pub fn wants(&self, kind: u32) -> bool {
+        self.lists.get(kind as usize).is_some_and(|l| l.iter().any(|s| s.enabled()))
+    }
+
+    /// Every subscription there is.
+    pub fn iter(&self) -> impl Iterator<Item = &Rc<Subscription>> {
+        self.lists.iter().flat_map(|l| l.iter())
+    }
+
+    /// The instrumentation epoch: translated code of an older epoch is out of date.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Starts a new epoch.
+    pub fn bump_epoch(&mut self) {
+        self.epoch += 1;
+    }
+
+    fn find(&self, owner: OwnerId, id: SubscriptionId) -> Result<Rc<Subscription>, RegisterError> {
+        self.iter()
+            .find(|s| s.id == id && s.owner == owner)
+            .cloned()
+            .ok_or(RegisterError::UnknownSubscription)
+    }
+
+    fn retain(&mut self, kind: usize, keep: impl Fn(&Subscription) -> bool) {
+        let (kept, gone): (Vec<_>, Vec<_>) =
+            self.lists[kind].iter().cloned().partition(|s| keep(s));
+        for s in &gone {
+            s.enabled.set(false);
+            s.cell.func.set(nothing as *const () as usize);
+        }
+        self.lists[kind] = kept.into();
+        self.changed(kind as u32);
+    }
+
+    fn changed(&mut self, kind: u32) {
+        if crate::instrument::is_compiled_in(kind) {
+            self.epoch += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn load_order_then_registration_order() {
+        let mut r = Registry::default();
+        let b = r.register(OwnerId(2), 2, 1, 0, 0).unwrap();
+        let a1 = r.register(OwnerId(1), 2, 1, 0, 0).unwrap();
+        let a2 = r.register(OwnerId(1), 2, 1, 0, 0).unwrap();
+        let ids: Vec<_> = r.list(2).iter().map(|s| s.id).collect();
+        assert_eq!(ids, [a1, a2, b]);
+    }
+
+    #[test]
+    fn stale_and_foreign_ids_are_refused() {
+        let mut r = Registry::default();
+        let id = r.register(OwnerId(1), 2, 1, 0, 0).unwrap();
+        assert_eq!(r.unregister(OwnerId(2), id), Err(RegisterError::UnknownSubscription));
+        assert_eq!(r.unregister(OwnerId(1), id), Ok(()));
+        assert_eq!(r.unregister(OwnerId(1), id), Err(RegisterError::UnknownSubscription));
+        assert_eq!(r.register(OwnerId(1), 0, 1, 0, 0), Err(RegisterError::UnknownKind(0)));
+        assert_eq!(r.register(OwnerId(1), 999, 1, 0, 0), Err(RegisterError::UnknownKind(999)));
+        assert_eq!(r.register(OwnerId(1), 2, 0, 0, 0), Err(RegisterError::NullFunction));
+    }
+
+    #[test]
+    fn a_removed_subscription_in_a_snapshot_does_nothing() {
+        let mut r = Registry::default();
+        let id = r.register(OwnerId(1), 2, 0x1234, 0, 0).unwrap();
+        let snapshot = r.list(2);
+        r.set_enabled(OwnerId(1), id, false).unwrap();
+        assert_ne!(snapshot[0].cell.func.get(), 0x1234);
+        r.set_enabled(OwnerId(1), id, true).unwrap();
+        assert_eq!(snapshot[0].cell.func.get(), 0x1234);
+        r.remove_owner(OwnerId(1));
+        assert_ne!(snapshot[0].cell.func.get(), 0x1234);
+        assert!(!r.wants(2));
+    }
+}
