@@ -1,15 +1,12 @@
 //! Inlined counters: events counted without a call.
 
-use core::cell::Cell;
-use std::rc::Rc;
-
 use crate::OwnerId;
 
-/// What a counter counts.
+/// What a counter counts; numbered as `plugin_api::abi::counter_kind`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u32)]
 pub enum CounterKind {
-    /// Retired instructions. Read off the instruction budget: costs nothing.
+    /// Retired instructions.
     Insns = 1,
     /// Blocks entered.
     Blocks = 2,
@@ -37,29 +34,40 @@ impl CounterKind {
 pub struct CounterId(pub u64);
 
 /// A counter somebody asked for.
-#[derive(Debug)]
-pub(crate) struct Counter {
-    pub id: CounterId,
-    pub owner: OwnerId,
-    pub kind: CounterKind,
-    /// Events so far; for [`CounterKind::Insns`] the retired count when it was created.
-    pub value: Rc<Cell<u64>>,
+#[derive(Clone, Debug)]
+struct Counter {
+    id: CounterId,
+    owner: OwnerId,
+    kind: CounterKind,
+    /// Address of the owner's u64.
+    cell: usize,
+    /// What an event adds.
+    amount: u64,
 }
 
 /// All counters.
 #[derive(Debug, Default)]
-pub(crate) struct Counters {
+pub struct Counters {
     list: Vec<Counter>,
     next: u64,
 }
 
 impl Counters {
-    /// Creates a counter at 0; `retired` is the present instruction count.
-    pub fn add(&mut self, owner: OwnerId, kind: CounterKind, retired: u64) -> CounterId {
+    /// Adds a counter: every event of `kind` adds `amount` to the u64 at `cell`.
+    ///
+    /// # Safety
+    /// `cell` is a u64 that stays valid, and is otherwise accessed on the run thread only, until
+    /// the counter was removed and the run thread has come to a block boundary.
+    pub unsafe fn add(
+        &mut self,
+        owner: OwnerId,
+        kind: CounterKind,
+        cell: *mut u64,
+        amount: u64,
+    ) -> CounterId {
         self.next += 1;
         let id = CounterId(self.next);
-        let start = if kind == CounterKind::Insns { retired } else { 0 };
-        self.list.push(Counter { id, owner, kind, value: Rc::new(Cell::new(start)) });
+        self.list.push(Counter { id, owner, kind, cell: cell as usize, amount });
         id
     }
 
@@ -77,17 +85,8 @@ impl Counters {
         self.list.len() != before
     }
 
-    /// The value of a counter of `owner`.
-    pub fn read(&self, owner: OwnerId, id: CounterId, retired: u64) -> Option<u64> {
-        let c = self.list.iter().find(|c| c.id == id && c.owner == owner)?;
-        Some(match c.kind {
-            CounterKind::Insns => retired.wrapping_sub(c.value.get()),
-            _ => c.value.get(),
-        })
-    }
-
-    /// The counters of a kind.
-    pub fn of(&self, kind: CounterKind) -> impl Iterator<Item = &Counter> {
-        self.list.iter().filter(move |c| c.kind == kind)
+    /// The counters of a kind: (address of the u64, what to add).
+    pub fn of(&self, kind: CounterKind) -> Vec<(usize, u64)> {
+        self.list.iter().filter(|c| c.kind == kind).map(|c| (c.cell, c.amount)).collect()
     }
 }

@@ -6,14 +6,14 @@
 //! store, behind a probe that proves the store will succeed; `after_insn_exec` before the branch
 //! that ends the instruction, or at its end.
 //!
-//! Counters are merged: the counts of all instructions since the last exit are added by one op
-//! before the next exit. When a fault leaves a block between two such ops, [`owed`] says what is
-//! missing.
+//! Counters are merged: the events since the last payment are added by one op before the next exit
+//! or hook, so counters are exact wherever somebody can look. When a fault leaves a block between
+//! two payments, [`owed`] says what is missing.
 
 use std::rc::Rc;
 
 use emu_ir::{Addr, Block, Builder, CounterSite, HookKind, HookSite, Inst, Op, TrapKind, Ty, Val};
-use plugin_api::abi;
+use plugin_api::abi::{block_exit, flags, kind};
 
 use crate::registry::{Registry, Subscription};
 
@@ -22,16 +22,16 @@ use crate::registry::{Registry, Subscription};
 pub fn is_compiled_in(kind: u32) -> bool {
     matches!(
         kind,
-        abi::CB_INSN_TRANSLATE
-            | abi::CB_INSN_EXEC
-            | abi::CB_AFTER_INSN_EXEC
-            | abi::CB_BEFORE_BLOCK_EXEC
-            | abi::CB_AFTER_BLOCK_EXEC
-            | abi::CB_VIRT_MEM_BEFORE_READ
-            | abi::CB_VIRT_MEM_AFTER_READ
-            | abi::CB_VIRT_MEM_BEFORE_WRITE
-            | abi::CB_VIRT_MEM_AFTER_WRITE
-            | abi::CB_GUEST_HYPERCALL
+        kind::INSN_TRANSLATE
+            | kind::INSN_EXEC
+            | kind::AFTER_INSN_EXEC
+            | kind::BEFORE_BLOCK_EXEC
+            | kind::AFTER_BLOCK_EXEC
+            | kind::VIRT_MEM_BEFORE_READ
+            | kind::VIRT_MEM_AFTER_READ
+            | kind::VIRT_MEM_BEFORE_WRITE
+            | kind::VIRT_MEM_AFTER_WRITE
+            | kind::GUEST_HYPERCALL
     )
 }
 
@@ -46,12 +46,14 @@ pub struct Plan {
     /// insn_translate subscriptions, in order; verdict bit i belongs to entry i.
     pub translate: Vec<Rc<Subscription>>,
     hooks: [Vec<Rc<Subscription>>; 8],
-    /// Counter cells: blocks, loads, stores.
-    pub blocks: Vec<usize>,
-    /// Cells that count loads.
-    pub loads: Vec<usize>,
-    /// Cells that count stores.
-    pub stores: Vec<usize>,
+    /// Counters of retired instructions: (address of the u64, what to add per event).
+    pub insns: Vec<(usize, u64)>,
+    /// Counters of blocks.
+    pub blocks: Vec<(usize, u64)>,
+    /// Counters of loads.
+    pub loads: Vec<(usize, u64)>,
+    /// Counters of stores.
+    pub stores: Vec<(usize, u64)>,
     /// Count the calls of every hook (statistics).
     pub count_calls: bool,
     /// The hypercall instruction traps.
@@ -60,14 +62,14 @@ pub struct Plan {
 
 /// The hooks by [`HookKind`] number.
 const HOOK_KINDS: [u32; 8] = [
-    abi::CB_INSN_EXEC,
-    abi::CB_AFTER_INSN_EXEC,
-    abi::CB_BEFORE_BLOCK_EXEC,
-    abi::CB_AFTER_BLOCK_EXEC,
-    abi::CB_VIRT_MEM_BEFORE_READ,
-    abi::CB_VIRT_MEM_AFTER_READ,
-    abi::CB_VIRT_MEM_BEFORE_WRITE,
-    abi::CB_VIRT_MEM_AFTER_WRITE,
+    kind::INSN_EXEC,
+    kind::AFTER_INSN_EXEC,
+    kind::BEFORE_BLOCK_EXEC,
+    kind::AFTER_BLOCK_EXEC,
+    kind::VIRT_MEM_BEFORE_READ,
+    kind::VIRT_MEM_AFTER_READ,
+    kind::VIRT_MEM_BEFORE_WRITE,
+    kind::VIRT_MEM_AFTER_WRITE,
 ];
 
 impl Plan {
@@ -79,10 +81,10 @@ impl Plan {
         };
         Plan {
             epoch: registry.epoch(),
-            translate: enabled(abi::CB_INSN_TRANSLATE),
+            translate: enabled(kind::INSN_TRANSLATE),
             hooks: HOOK_KINDS.map(enabled),
             count_calls,
-            hypercalls: registry.wants(abi::CB_GUEST_HYPERCALL),
+            hypercalls: registry.wants(kind::GUEST_HYPERCALL),
             ..Plan::default()
         }
     }
@@ -108,13 +110,12 @@ impl Plan {
 
     /// Whether blocks stay as they were lifted.
     pub fn is_empty(&self) -> bool {
-        self.translate.is_empty() && !self.basic_blocks() && !self.watches_memory()
+        self.translate.is_empty()
+            && self.insns.is_empty()
+            && !self.basic_blocks()
+            && !self.watches_memory()
     }
 
-    /// Whether anything is hooked per instruction.
-    fn wants_insns(&self) -> bool {
-        !self.hook(HookKind::InsnExec).is_empty() || !self.hook(HookKind::AfterInsnExec).is_empty()
-    }
 }
 
 /// Which hooks to leave out of a block.
@@ -151,9 +152,11 @@ pub fn instrument(block: &Block, plan: &Plan, verdicts: &[Verdict], info: usize,
     done
 }
 
-/// Loads and stores counted but not yet added.
+/// Events counted but not yet added to their counters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Owed {
+    /// Retired instructions.
+    pub insns: u64,
     /// Loads.
     pub loads: u64,
     /// Stores.
@@ -161,20 +164,36 @@ pub struct Owed {
 }
 
 /// What the counters lack when instruction number `fault` of an instrumented block did not
-/// complete: the accesses of the instructions before it and behind the last exit.
+/// complete: the events of the instructions before it and behind the last op that paid.
 pub fn owed(block: &Block, fault: usize) -> Owed {
     let mut owed = Owed::default();
     let mut insn = 0;
+    let mut counted = true;
     for i in &block.insts {
         match i.op {
-            Op::InsnStart => insn = usize::from(i.sub),
-            Op::ExitIf => owed = Owed::default(),
+            Op::InsnStart => {
+                owed.insns += u64::from(!counted);
+                counted = false;
+                insn = usize::from(i.sub);
+            }
+            Op::ExitIf if insn < fault => {
+                owed = Owed::default();
+                counted = true;
+            }
+            Op::Hook if insn <= fault => {
+                owed = Owed::default();
+                counted |= i.sub == HookKind::AfterInsnExec as u16;
+            }
             _ if insn < fault => {
                 let (l, s) = accesses(i);
                 owed.loads += l;
                 owed.stores += s;
             }
+            _ if i.op.may_fault() => break,
             _ => {}
+        }
+        if insn > fault {
+            break;
         }
     }
     owed
@@ -215,35 +234,39 @@ impl Writer<'_> {
         let plan = self.plan;
         self.copy(&ops[0]);
         if first {
-            for &cell in &plan.blocks {
-                self.count(cell, 1);
+            for &(cell, amount) in &plan.blocks {
+                self.count(cell, amount);
             }
-            self.hook_all(HookKind::BeforeBlock, Ty::I64, Val::NONE, Val::NONE);
+            self.block_hooks(HookKind::BeforeBlock, block_exit::END);
         }
-        if verdict != 0 && plan.wants_insns() && !omit_exec {
+        if !omit_exec {
             self.insn_hooks(HookKind::InsnExec, verdict);
         }
         let memory = plan.watches_memory();
         let last_fallible =
             if memory { ops.iter().rposition(|i| accesses(i) != (0, 0)) } else { None };
         let mut reports: Vec<Report> = Vec::new();
-        let mut after_done = false;
+        let mut retired = false;
+        let mut left = false;
         for (n, i) in ops.iter().enumerate().skip(1) {
-            let leaves = i.op.is_terminator() || i.op == Op::ExitIf;
-            if leaves {
-                let retires = i.op != Op::Trap || i.trap_kind().retires();
-                if !after_done && retires {
-                    after_done = true;
-                    self.insn_hooks(HookKind::AfterInsnExec, verdict);
+            if i.op.is_terminator() || i.op == Op::ExitIf {
+                let trap = if i.op == Op::Trap { i.trap_kind() } else { TrapKind::None };
+                let retires = trap == TrapKind::None || trap.retires();
+                if retires && !retired {
+                    retired = true;
+                    self.retire(verdict);
+                }
+                // In a basic block the side exit is the first half of its one branch.
+                if !left && (retires || trap == TrapKind::Hypercall) {
+                    let exit = if retires && trap != TrapKind::None {
+                        block_exit::SYSCALL
+                    } else {
+                        block_exit::END
+                    };
+                    self.block_hooks(HookKind::AfterBlock, exit);
+                    left = true;
                 }
                 self.pay();
-                let last_exit = i.op.is_terminator()
-                    || ops.get(n + 1).is_some_and(|t| t.op == Op::Jump && n + 2 == ops.len());
-                let side_exit_done = n > 0 && ops[n - 1].op == Op::ExitIf;
-                let faults = i.op == Op::Trap && !retires && i.trap_kind() != TrapKind::Hypercall;
-                if last_exit && !side_exit_done && !faults {
-                    self.hook_all(HookKind::AfterBlock, Ty::I64, Val::NONE, Val::NONE);
-                }
             }
             if memory {
                 self.access(i, &mut reports);
@@ -251,6 +274,11 @@ impl Writer<'_> {
                 self.copy(i);
             }
             if last_fallible == Some(n) {
+                for i in ops {
+                    let (loads, stores) = accesses(i);
+                    self.owed.loads += loads;
+                    self.owed.stores += stores;
+                }
                 for r in reports.drain(..) {
                     for &k in r.kinds {
                         self.hook_all(k, r.ty, r.addr, r.value);
@@ -258,9 +286,15 @@ impl Writer<'_> {
                 }
             }
         }
-        if !after_done && ops.last().is_some_and(|i| !i.op.is_terminator()) {
-            self.insn_hooks(HookKind::AfterInsnExec, verdict);
+        if !retired && ops.last().is_some_and(|i| !i.op.is_terminator()) {
+            self.retire(verdict);
         }
+    }
+
+    /// The instruction is complete.
+    fn retire(&mut self, verdict: Verdict) {
+        self.owed.insns += 1;
+        self.insn_hooks(HookKind::AfterInsnExec, verdict);
     }
 
     /// Copies an op with its operands renamed.
@@ -286,8 +320,6 @@ impl Writer<'_> {
             self.copy(i);
             return;
         }
-        self.owed.loads += loads;
-        self.owed.stores += stores;
         let wants = |k: HookKind| !plan.hook(k).is_empty();
         let before_write = stores > 0 && wants(HookKind::BeforeWrite);
         let anything = HookKind::ALL[4..].iter().any(|&k| wants(k));
@@ -384,6 +416,16 @@ impl Writer<'_> {
         }
     }
 
+    fn block_hooks(&mut self, kind: HookKind, detail: u32) {
+        let plan = self.plan;
+        for sub in plan.hook(kind) {
+            self.hook(kind, sub, Ty::I64, Val::NONE, Val::NONE);
+            if let Some(site) = self.hooks.last_mut() {
+                site.detail = detail;
+            }
+        }
+    }
+
     fn hook_all(&mut self, kind: HookKind, ty: Ty, addr: Val, value: Val) {
         let plan = self.plan;
         for sub in plan.hook(kind) {
@@ -392,6 +434,7 @@ impl Writer<'_> {
     }
 
     fn hook(&mut self, kind: HookKind, sub: &Rc<Subscription>, ty: Ty, addr: Val, value: Val) {
+        self.pay();
         if self.plan.count_calls {
             self.count(sub.cell.calls.as_ptr() as usize, 1);
         }
@@ -405,8 +448,9 @@ impl Writer<'_> {
             cell: &raw const sub.cell as usize,
             pc: self.pc,
             info: self.info,
-            reads_regs: sub.flags & abi::CB_FLAG_READS_REGS != 0,
-            writes_regs: sub.flags & abi::CB_FLAG_WRITES_REGS != 0,
+            detail: 0,
+            reads_regs: sub.flags & (flags::READS_REGS | flags::WRITES_REGS) != 0,
+            writes_regs: sub.flags & flags::WRITES_REGS != 0,
         });
         self.out.push(i);
     }
@@ -418,18 +462,17 @@ impl Writer<'_> {
         self.out.push(i);
     }
 
-    /// Adds what was counted since the last exit.
+    /// Adds what was counted since the last payment.
     fn pay(&mut self) {
         let plan = self.plan;
-        let Owed { loads, stores } = core::mem::take(&mut self.owed);
-        if loads > 0 {
-            for &cell in &plan.loads {
-                self.count(cell, loads);
-            }
-        }
-        if stores > 0 {
-            for &cell in &plan.stores {
-                self.count(cell, stores);
+        let Owed { insns, loads, stores } = core::mem::take(&mut self.owed);
+        for (events, counters) in
+            [(insns, &plan.insns), (loads, &plan.loads), (stores, &plan.stores)]
+        {
+            if events > 0 {
+                for &(cell, amount) in counters {
+                    self.count(cell, amount.wrapping_mul(events));
+                }
             }
         }
     }

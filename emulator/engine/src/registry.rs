@@ -64,8 +64,8 @@ pub enum RegisterError {
     UnknownSubscription,
 }
 
-/// Number of callback kinds, plus one: kinds are numbered from 1.
-pub(crate) const KINDS: usize = plugin_api::abi::KIND_COUNT as usize + 1;
+/// One more than the highest callback kind.
+pub(crate) const KINDS: usize = plugin_api::abi::kind::COUNT as usize;
 
 type List = Rc<[Rc<Subscription>]>;
 

@@ -64,6 +64,8 @@ pub struct HookSite {
     pub pc: u64,
     /// For block hooks: address of the block description passed to the callback.
     pub info: usize,
+    /// For block hooks: passed to the callback behind the description (how the block ends).
+    pub detail: u32,
     /// The callback reads registers: state must be in the CPU structure.
     pub reads_regs: bool,
     /// The callback writes registers: cached state is stale afterwards.

@@ -1,0 +1,140 @@
+//! Calls to subscribers.
+//!
+//! Hooks that are compiled into blocks arrive at [`call_hook`]; everything else goes through
+//! [`Shared::notify`].
+
+use core::arch::x86_64::_mm_getcsr;
+
+use emu_cpu::CpuHeader;
+use emu_ir::{HookKind, HookSite};
+use plugin_api::abi::{self, PandaCpu, kind};
+
+use crate::registry::SubscriptionCell;
+use crate::shared::Shared;
+
+/// Puts the host's MXCSR back when a callback used floating point.
+#[inline(always)]
+fn keeping_mxcsr<R>(f: impl FnOnce() -> R) -> R {
+    #[allow(deprecated, reason = "reads and writes are paired; no float arithmetic in between")]
+    // SAFETY: reads a control register.
+    let before = unsafe { _mm_getcsr() };
+    let r = f();
+    #[allow(deprecated, reason = "see above")]
+    // SAFETY: writes back the value the guest had.
+    unsafe {
+        if _mm_getcsr() != before {
+            core::arch::x86_64::_mm_setcsr(before);
+        }
+    }
+    r
+}
+
+/// Calls the subscriber of a hook site.
+///
+/// # Safety
+/// The site belongs to a block of the engine that runs `cpu`, its cell is alive, and `data`
+/// points to `size` bytes (or is null).
+pub(crate) unsafe fn call_hook(
+    cpu: *mut CpuHeader,
+    site: &HookSite,
+    addr: u64,
+    size: u64,
+    data: *const u8,
+) {
+    // SAFETY: the entry that owns the block keeps the subscription alive.
+    let cell = unsafe { &*(site.cell as *const SubscriptionCell) };
+    let (f, user, pcpu) = (cell.func.get(), cell.user.get() as *mut _, cpu.cast::<PandaCpu>());
+    keeping_mxcsr(|| {
+        // SAFETY: the registry got the function with its kind, which says its type; the function
+        // that stands in for a removed one ignores its arguments.
+        unsafe {
+            match site.kind {
+                HookKind::InsnExec | HookKind::AfterInsnExec => {
+                    let f: abi::PcFn = core::mem::transmute(f);
+                    f(user, pcpu, site.pc);
+                }
+                HookKind::BeforeBlock => {
+                    let f: abi::BlockFn = core::mem::transmute(f);
+                    f(user, pcpu, site.info as *const _);
+                }
+                HookKind::AfterBlock => {
+                    let f: abi::AfterBlockExecFn = core::mem::transmute(f);
+                    f(user, pcpu, site.info as *const _, site.detail);
+                }
+                HookKind::BeforeRead
+                | HookKind::AfterRead
+                | HookKind::BeforeWrite
+                | HookKind::AfterWrite => {
+                    let f: abi::MemFn = core::mem::transmute(f);
+                    f(user, pcpu, site.pc, addr, size, data);
+                }
+            }
+        }
+    });
+}
+
+/// Called by helpers for every access they make while somebody watches memory.
+///
+/// # Safety
+/// `cpu` is run by an engine; `data` points to `size` bytes or is null.
+pub(crate) unsafe extern "C" fn helper_access(
+    cpu: *mut CpuHeader,
+    addr: u64,
+    size: u64,
+    data: *const u8,
+    write: bool,
+    before: bool,
+) {
+    // SAFETY: the engine sets the pointer before it runs the CPU.
+    let shared = unsafe { Shared::of(cpu) };
+    let k = match (write, before) {
+        (false, true) => kind::VIRT_MEM_BEFORE_READ,
+        (false, false) => kind::VIRT_MEM_AFTER_READ,
+        (true, true) => kind::VIRT_MEM_BEFORE_WRITE,
+        (true, false) => kind::VIRT_MEM_AFTER_WRITE,
+    };
+    let data = if k == kind::VIRT_MEM_BEFORE_READ { core::ptr::null() } else { data };
+    // SAFETY: the CPU is alive.
+    let pc = unsafe { (*cpu).insn_pc };
+    if !before {
+        use crate::counters::CounterKind::{Loads, Stores};
+        let counters = shared.counters.borrow().of(if write { Stores } else { Loads });
+        for (cell, amount) in counters {
+            // SAFETY: the owner of the counter keeps the u64 alive.
+            unsafe { *(cell as *mut u64) += amount };
+        }
+    }
+    // SAFETY: the function type belongs to these four kinds.
+    shared.notify(k, |f, user| unsafe {
+        let f: abi::MemFn = core::mem::transmute(f);
+        f(user, cpu.cast(), pc, addr, size, data);
+    });
+}
+
+impl Shared {
+    /// Calls `call` with function and user data of every enabled subscriber of `kind`, in order.
+    /// `call` casts the function to the type that belongs to the kind.
+    pub fn notify(&self, kind: u32, mut call: impl FnMut(usize, *mut core::ffi::c_void)) {
+        let list = self.registry.borrow().list(kind);
+        for sub in list.iter().filter(|s| s.enabled()) {
+            sub.cell.calls.set(sub.cell.calls.get() + 1);
+            keeping_mxcsr(|| call(sub.cell.func.get(), sub.cell.user.get() as *mut _));
+        }
+    }
+
+    /// Whether anybody wants the kind.
+    pub fn wants(&self, kind: u32) -> bool {
+        self.registry.borrow().wants(kind)
+    }
+
+    /// Asks the hypercall subscribers; true when one of them handled it. All are asked.
+    pub(crate) fn hypercall(&self, cpu: *mut CpuHeader) -> bool {
+        let mut handled = false;
+        // SAFETY: the function type belongs to this kind.
+        self.notify(kind::GUEST_HYPERCALL, |f, user| unsafe {
+            let f: abi::GuestHypercallFn = core::mem::transmute(f);
+            handled |= f(user, cpu.cast()) != 0;
+        });
+        handled
+    }
+}
