@@ -99,6 +99,14 @@ pub unsafe trait GuestArch: Sync + core::fmt::Debug {
     /// Lifts the block at `pc`. Never fails: an instruction that cannot be fetched, decoded or
     /// lifted becomes a trap op at its place.
     fn lift(&self, pc: u64, code: &mut dyn CodeSource, options: &LiftOptions) -> Block;
+    /// The slot of a 32-bit MXCSR with the guest's exception mask bits; `None` when vector ops
+    /// never trap.
+    fn mxcsr_slot(&self) -> Option<u32> {
+        None
+    }
+    /// The instruction at the start of `bytes` as text, and whether the architecture defines it (an
+    /// instruction meant to be undefined, such as `ud2`, is not defined).
+    fn describe(&self, pc: u64, bytes: &[u8]) -> (String, bool);
     /// Loads the guest's floating-point control state into the host's units.
     ///
     /// # Safety

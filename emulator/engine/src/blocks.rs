@@ -18,6 +18,7 @@ pub(crate) struct Entry {
     /// What block callbacks get; hook sites hold its address.
     pub info: Box<BlockInfo>,
     /// The subscriptions whose cells the block names.
+    #[expect(dead_code, reason = "kept alive for the hook sites, never read")]
     pub subscriptions: Vec<Rc<Subscription>>,
     /// For blocks on pages that are written too often to be watched: the code bytes, compared
     /// before every execution.

@@ -3,7 +3,7 @@
 //! Hooks that are compiled into blocks arrive at [`call_hook`]; everything else goes through
 //! [`Shared::notify`].
 
-use core::arch::x86_64::_mm_getcsr;
+use core::arch::asm;
 
 use emu_cpu::CpuHeader;
 use emu_ir::{HookKind, HookSite};
@@ -15,15 +15,15 @@ use crate::shared::Shared;
 /// Puts the host's MXCSR back when a callback used floating point.
 #[inline(always)]
 fn keeping_mxcsr<R>(f: impl FnOnce() -> R) -> R {
-    #[allow(deprecated, reason = "reads and writes are paired; no float arithmetic in between")]
-    // SAFETY: reads a control register.
-    let before = unsafe { _mm_getcsr() };
+    let (mut before, mut after) = (0u32, 0u32);
+    // SAFETY: stores a control register into a local.
+    unsafe { asm!("stmxcsr [{}]", in(reg) &raw mut before, options(nostack, preserves_flags)) };
     let r = f();
-    #[allow(deprecated, reason = "see above")]
-    // SAFETY: writes back the value the guest had.
+    // SAFETY: as above; what is written back is the value the guest had.
     unsafe {
-        if _mm_getcsr() != before {
-            core::arch::x86_64::_mm_setcsr(before);
+        asm!("stmxcsr [{}]", in(reg) &raw mut after, options(nostack, preserves_flags));
+        if after != before {
+            asm!("ldmxcsr [{}]", in(reg) &raw const before, options(nostack, preserves_flags));
         }
     }
     r

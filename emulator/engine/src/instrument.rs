@@ -217,6 +217,29 @@ struct Report {
     value: Val,
 }
 
+/// Where an instruction goes on.
+enum Next {
+    Pc(u64),
+    Value(Val),
+    /// (condition, pc if it holds, pc if not)
+    Either(Val, u64, u64),
+}
+
+impl Next {
+    /// From the ops that leave an instruction whose end is at `fall_through`.
+    fn of(exits: &[Inst], fall_through: u64) -> Next {
+        match exits {
+            [i, ..] if i.op == Op::JumpInd => Next::Value(i.a),
+            [side, end, ..] if side.op == Op::ExitIf && end.op == Op::Jump => {
+                Next::Either(side.a, side.imm, end.imm)
+            }
+            [i, ..] if i.op == Op::ExitIf => Next::Either(i.a, i.imm, fall_through),
+            [i, ..] => Next::Pc(i.imm),
+            [] => Next::Pc(0),
+        }
+    }
+}
+
 struct Writer<'a> {
     plan: &'a Plan,
     out: Builder,
@@ -232,6 +255,7 @@ struct Writer<'a> {
 impl Writer<'_> {
     fn insn(&mut self, ops: &[Inst], first: bool, verdict: Verdict, omit_exec: bool) {
         let plan = self.plan;
+        let end = ops[0].imm.wrapping_add(u64::from(ops[0].a.0));
         self.copy(&ops[0]);
         if first {
             for &(cell, amount) in &plan.blocks {
@@ -254,7 +278,7 @@ impl Writer<'_> {
                 let retires = trap == TrapKind::None || trap.retires();
                 if retires && !retired {
                     retired = true;
-                    self.retire(verdict);
+                    self.retire(verdict, Next::of(&ops[n..], end));
                 }
                 // In a basic block the side exit is the first half of its one branch.
                 if !left && (retires || trap == TrapKind::Hypercall) {
@@ -287,13 +311,27 @@ impl Writer<'_> {
             }
         }
         if !retired && ops.last().is_some_and(|i| !i.op.is_terminator()) {
-            self.retire(verdict);
+            self.retire(verdict, Next::Pc(end));
         }
     }
 
-    /// The instruction is complete.
-    fn retire(&mut self, verdict: Verdict) {
+    /// The instruction is complete and goes on at `next`.
+    fn retire(&mut self, verdict: Verdict, next: Next) {
         self.owed.insns += 1;
+        if verdict == 0 || self.plan.hook(HookKind::AfterInsnExec).is_empty() {
+            return;
+        }
+        // Subscribers may look at the pc register: it names the next instruction by now.
+        let pc = match next {
+            Next::Pc(pc) => self.out.iconst(Ty::I64, pc),
+            Next::Value(v) => self.map[v.index()],
+            Next::Either(cond, taken, other) => {
+                let taken = self.out.iconst(Ty::I64, taken);
+                let other = self.out.iconst(Ty::I64, other);
+                self.out.select(Ty::I64, self.map[cond.index()], taken, other)
+            }
+        };
+        self.out.put(Ty::I64, emu_cpu::slots::PC, pc);
         self.insn_hooks(HookKind::AfterInsnExec, verdict);
     }
 

@@ -7,7 +7,7 @@
 //! [`Val::NONE`] names a container that is never written, so an absent operand reads as 0.
 
 use emu_cpu::{CpuHeader, HelperDesc};
-use emu_ir::{Addr, Block, HookSite, Inst, JumpKind, Op, RmwKind, TrapKind, Ty, Val, scalar};
+use emu_ir::{Addr, Block, HookKind, HookSite, Inst, JumpKind, Op, RmwKind, TrapKind, Ty, Val, scalar};
 use emu_mem::MemFault;
 
 use crate::{Value, memory, simd, vec};
@@ -366,8 +366,13 @@ impl Interp {
                     // SAFETY: cpu is live and holds the whole state; the block outlives the call;
                     // data is a value of that size.
                     unsafe {
-                        (*cpu).pc = insn.imm;
+                        let after = site.kind == HookKind::AfterInsnExec;
+                        if !after {
+                            (*cpu).pc = insn.imm;
+                        }
                         (*cpu).insn_pc = insn.imm;
+                        let done = i32::from(insn.sub.wrapping_add(1)) - i32::from(!after);
+                        (*cpu).retire_adjust = -done.max(0);
                         (self.hook)(cpu, site, addr, size, data);
                     }
                 }

@@ -167,6 +167,23 @@ unsafe impl GuestArch for X86Arch {
         lift_block(self.mode, pc, code, options)
     }
 
+    fn mxcsr_slot(&self) -> Option<u32> {
+        Some(slot::MXCSR)
+    }
+
+    fn describe(&self, pc: u64, bytes: &[u8]) -> (String, bool) {
+        use iced_x86::{Decoder, DecoderOptions, FastFormatter, Mnemonic};
+        let bits = if self.long_mode() { 64 } else { 32 };
+        let insn = Decoder::with_ip(bits, bytes, pc, DecoderOptions::NONE).decode();
+        let mut text = String::new();
+        FastFormatter::new().format(&insn, &mut text);
+        let undefined = matches!(
+            insn.mnemonic(),
+            Mnemonic::INVALID | Mnemonic::Ud0 | Mnemonic::Ud1 | Mnemonic::Ud2
+        );
+        (text, !undefined)
+    }
+
     unsafe fn fp_enter(&self, cpu: *mut CpuHeader) {
         // SAFETY: the caller passes a live `X86Cpu`.
         mxcsr::enter(unsafe { &*cpu.cast::<X86Cpu>() });

@@ -1,0 +1,550 @@
+//! The run loop.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use emu_cpu::{CpuHeader, GuestArch, LiftOptions, Trap};
+use emu_interp::{ExitKind, Interp, MXCSR_ALL_MASKED};
+use emu_ir::{Block, HookKind, TrapKind};
+use emu_mem::{PAGE, access};
+use plugin_api::abi::{self, BlockInfo, block_exit, kind};
+
+use crate::attention;
+use crate::blocks::{BlockMap, Entry, PcMap, pages_of};
+use crate::code::GuestCode;
+use crate::counters::CounterKind;
+use crate::events;
+use crate::instrument::{Omit, Plan, Verdict, instrument, owed};
+use crate::shared::Shared;
+use crate::stats::{CallbackCount, Stats};
+
+/// Most guest instructions in a block.
+const MAX_INSNS: usize = 64;
+
+/// Stores into a page with translated code before its blocks check their bytes instead.
+const HOT_PAGE: u32 = 32;
+
+/// Settings of an engine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct EngineConfig {
+    /// Stop after this many guest instructions.
+    pub max_instructions: Option<u64>,
+    /// Count the calls of every callback.
+    pub count_callbacks: bool,
+}
+
+/// Why [`Engine::run`] returned.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stop {
+    /// A system call, a fault or another trap that concerns the personality. The pc in the header
+    /// is as [`TrapKind`] says.
+    Trap(Trap),
+    /// The slice is used up.
+    Budget,
+    /// The limit of [`EngineConfig::max_instructions`] is reached.
+    Limit,
+    /// Somebody called [`crate::request_interrupt`]: look for signals and stop requests, then run
+    /// again.
+    Interrupted,
+}
+
+/// One instruction (or a few) to run outside the block map.
+#[derive(Clone, Copy, Debug)]
+struct Step {
+    insns: usize,
+    hypercalls: bool,
+    omit: Omit,
+}
+
+/// Runs guest CPUs.
+#[derive(Debug)]
+pub struct Engine {
+    shared: Rc<Shared>,
+    arch: &'static dyn GuestArch,
+    config: EngineConfig,
+    interp: Interp,
+    blocks: BlockMap,
+    plan: Plan,
+    /// What insn_translate said, per page and pc, in the present epoch.
+    verdicts: PcMap<PcMap<Verdict>>,
+    /// Stores into pages with translated code.
+    heat: PcMap<u32>,
+    /// Unsupported instructions already logged, by text.
+    reported: Vec<String>,
+    code_buf: Vec<u8>,
+    stats: Stats,
+}
+
+impl Engine {
+    /// An engine for guests of `arch`. Installs the host fault handler on the calling thread,
+    /// which becomes the run thread.
+    pub fn new(arch: &'static dyn GuestArch, config: EngineConfig) -> Engine {
+        emu_mem::host_fault::install();
+        Engine {
+            shared: Shared::new(arch),
+            arch,
+            config,
+            interp: Interp::new(arch.helpers(), events::call_hook),
+            blocks: BlockMap::new(),
+            plan: Plan::default(),
+            verdicts: PcMap::default(),
+            heat: PcMap::default(),
+            reported: Vec::new(),
+            code_buf: Vec::new(),
+            stats: Stats::default(),
+        }
+    }
+
+    /// The part that callbacks reach.
+    pub fn shared(&self) -> &Rc<Shared> {
+        &self.shared
+    }
+
+    /// The guest architecture.
+    pub fn arch(&self) -> &'static dyn GuestArch {
+        self.arch
+    }
+
+    /// Switches to another architecture; every translation is dropped.
+    pub fn set_arch(&mut self, arch: &'static dyn GuestArch) {
+        self.arch = arch;
+        self.shared.arch.set(arch);
+        self.interp = Interp::new(arch.helpers(), events::call_hook);
+        self.drop_all();
+    }
+
+    /// Forgets every translation of `start..end`, at once.
+    pub fn invalidate(&mut self, start: u64, end: u64) {
+        self.stats.blocks_dropped += self.blocks.invalidate(start, end) as u64;
+        if !self.verdicts.is_empty() {
+            self.verdicts.retain(|&page, _| page + PAGE <= start || page >= end);
+        }
+    }
+
+    /// Makes watched code pages in `start..end` writable and forgets their translations.
+    pub fn release_code(&mut self, start: u64, end: u64) {
+        self.shared.release_code(start, end);
+        self.drop_stale();
+    }
+
+    /// Totals so far.
+    pub fn stats(&self) -> Stats {
+        let mut stats = self.stats.clone();
+        stats.instructions = self.shared.retired();
+        stats.callbacks = self
+            .shared
+            .registry
+            .borrow()
+            .iter()
+            .map(|s| CallbackCount { owner: s.owner, kind: s.kind, calls: s.cell.calls.get() })
+            .collect();
+        stats
+    }
+
+    /// Runs `cpu` for at most `slice` instructions.
+    ///
+    /// # Safety
+    /// `cpu` is the header of a live CPU structure of the engine's architecture, used by nobody
+    /// else until this returns, except by callbacks through the functions made for it.
+    pub unsafe fn run(&mut self, cpu: *mut CpuHeader, slice: u64) -> Stop {
+        self.refresh();
+        let retired = self.shared.retired();
+        let limit = self.config.max_instructions.map_or(u64::MAX, |m| m.saturating_sub(retired));
+        if limit == 0 {
+            return Stop::Limit;
+        }
+        if self.shared.stop.borrow().is_some() {
+            attention::take();
+            return Stop::Interrupted;
+        }
+        let budget = slice.min(limit).min(i64::MAX as u64 / 4) as i64;
+        // SAFETY: the caller's promise; the pointer to the shared part stays valid because self
+        // owns it.
+        unsafe {
+            (*cpu).engine = Rc::as_ptr(&self.shared) as *mut _;
+            (*cpu).budget = budget;
+            (*cpu).retire_base = retired.wrapping_add(budget as u64) as i64;
+            (*cpu).retire_adjust = 0;
+            (*cpu).mem_hook =
+                if self.plan.watches_memory() { Some(events::helper_access) } else { None };
+            self.shared.running.set(cpu);
+            self.arch.fp_enter(cpu);
+            attention::enter(cpu);
+            let stop = self.dispatch(cpu);
+            attention::leave(cpu);
+            self.arch.fp_leave(cpu);
+            self.shared.running.set(core::ptr::null_mut());
+            self.shared.retired.set((*cpu).retired());
+            if stop == Stop::Budget && self.config.max_instructions == Some(self.shared.retired()) {
+                return Stop::Limit;
+            }
+            stop
+        }
+    }
+
+    /// The loop proper.
+    ///
+    /// # Safety
+    /// As [`Engine::run`], which has prepared the header.
+    unsafe fn dispatch(&mut self, cpu: *mut CpuHeader) -> Stop {
+        let mxcsr = self.arch.mxcsr_slot();
+        let mut step: Option<Step> = None;
+        loop {
+            // SAFETY: the CPU is alive for the whole run; nothing else uses it here.
+            let (pc, budget) = unsafe { ((*cpu).pc, (*cpu).budget) };
+            if budget <= 0 {
+                if attention::pending() {
+                    attention::take();
+                    return Stop::Interrupted;
+                }
+                return Stop::Budget;
+            }
+            let temporary;
+            let entry: &Entry = match step.take() {
+                Some(s) => {
+                    temporary = self.translate_step(cpu, pc, s);
+                    &temporary
+                }
+                None => {
+                    let found: *const Entry = match self.blocks.get(pc) {
+                        Some(e) => &raw const **e,
+                        None => {
+                            temporary = self.translate(cpu, pc);
+                            &raw const *temporary
+                        }
+                    };
+                    // SAFETY: the map, or `temporary`, keeps the entry until the end of this
+                    // iteration: nothing changes the map while a block runs.
+                    let e = unsafe { &*found };
+                    if e.snapshot.as_ref().is_some_and(|s| !unchanged(s)) {
+                        self.invalidate(pc, pc + 1);
+                        continue;
+                    }
+                    e
+                }
+            };
+            let insns = entry.block.insns.len() as i64;
+            if budget < insns {
+                step = Some(Step {
+                    insns: budget as usize,
+                    hypercalls: self.plan.hypercalls,
+                    omit: Omit::default(),
+                });
+                continue;
+            }
+            self.stats.blocks_interpreted += 1;
+            let masks = match mxcsr {
+                // SAFETY: the architecture promises a u32 at that slot.
+                Some(slot) => unsafe { cpu.cast::<u8>().add(slot as usize).cast::<u32>().read() },
+                None => MXCSR_ALL_MASKED,
+            };
+            // SAFETY: the caller's promise; lifters make only blocks that verify.
+            let exit = unsafe { self.interp.run(cpu, &entry.block, masks) };
+            // SAFETY: as above.
+            let hdr = unsafe { &mut *cpu };
+            hdr.budget = hdr.budget.wrapping_sub(i64::from(exit.retired));
+            hdr.retire_adjust = 0;
+            if exit.kind != ExitKind::Trap {
+                continue;
+            }
+            let Some(trap) = hdr.take_trap() else { continue };
+            let pc = hdr.pc;
+            if !trap.kind.retires() && trap.kind != TrapKind::Hypercall {
+                self.left_early(cpu, entry, exit.retired as usize);
+            }
+            match trap.kind {
+                TrapKind::PageFault if trap.write && self.code_write(trap.addr) => {
+                    // The store goes on with its page writable; on its own, so that the very next
+                    // instruction is translated afresh.
+                    step = Some(Step {
+                        insns: 1,
+                        hypercalls: self.plan.hypercalls,
+                        omit: Omit::default(),
+                    });
+                }
+                TrapKind::Hypercall => {
+                    // SAFETY: the CPU is alive.
+                    let hdr = unsafe { &mut *cpu };
+                    let len = entry.block.insns.last().map_or(0, |i| u64::from(i.len));
+                    hdr.insn_pc = pc;
+                    if self.shared.hypercall(cpu) {
+                        hdr.pc = pc.wrapping_add(len);
+                        hdr.budget -= 1;
+                    } else {
+                        let omit = Omit { first_insn_exec: true };
+                        step = Some(Step { insns: 1, hypercalls: false, omit });
+                    }
+                }
+                TrapKind::InvalidOpcode => {
+                    self.report_invalid(pc);
+                    return Stop::Trap(trap);
+                }
+                _ => return Stop::Trap(trap),
+            }
+        }
+    }
+
+    /// A fault ended the block before its last op: settles counters and block hooks.
+    fn left_early(&mut self, cpu: *mut CpuHeader, entry: &Entry, completed: usize) {
+        if self.plan.is_empty() {
+            return;
+        }
+        let lacking = owed(&entry.block, completed);
+        for (events, counters) in [
+            (lacking.insns, &self.plan.insns),
+            (lacking.loads, &self.plan.loads),
+            (lacking.stores, &self.plan.stores),
+        ] {
+            for &(cell, amount) in counters {
+                // SAFETY: the counter's owner keeps the u64 alive.
+                unsafe {
+                    let cell = cell as *mut u64;
+                    *cell = (*cell).wrapping_add(amount.wrapping_mul(events));
+                }
+            }
+        }
+        let info = &raw const *entry.info;
+        for sub in self.plan.hook(HookKind::AfterBlock) {
+            if !sub.enabled() {
+                continue;
+            }
+            // SAFETY: the function type belongs to the kind.
+            unsafe {
+                let f: abi::AfterBlockExecFn = core::mem::transmute(sub.cell.func.get());
+                f(sub.cell.user.get() as *mut _, cpu.cast(), info, block_exit::FAULT);
+            }
+        }
+    }
+
+    /// If `addr` lies on a watched code page: makes it writable, drops its blocks, true.
+    fn code_write(&mut self, addr: u64) -> bool {
+        let page = addr & !(PAGE - 1);
+        if !self.shared.space.borrow().is_code(page) {
+            return false;
+        }
+        *self.heat.entry(page).or_insert(0) += 1;
+        self.stats.code_writes += 1;
+        let released = self.shared.space.borrow_mut().release_code(page);
+        self.invalidate(page, page + PAGE);
+        match released {
+            Ok(_) => true,
+            Err(e) => {
+                tracing::error!("{e}");
+                false
+            }
+        }
+    }
+
+    /// Brings plan and blocks up to date with subscriptions and requests.
+    fn refresh(&mut self) {
+        self.drop_stale();
+        let registry = self.shared.registry.borrow();
+        if registry.epoch() == self.plan.epoch {
+            return;
+        }
+        let mut plan = Plan::new(&registry, self.config.count_callbacks);
+        let counters = self.shared.counters.borrow();
+        plan.insns = counters.of(CounterKind::Insns);
+        plan.blocks = counters.of(CounterKind::Blocks);
+        plan.loads = counters.of(CounterKind::Loads);
+        plan.stores = counters.of(CounterKind::Stores);
+        drop((registry, counters));
+        self.plan = plan;
+        self.drop_all();
+    }
+
+    fn drop_stale(&mut self) {
+        let stale = self.shared.stale.take();
+        for (start, end) in stale {
+            self.invalidate(start, end);
+        }
+    }
+
+    fn drop_all(&mut self) {
+        self.stats.blocks_dropped += self.blocks.len() as u64;
+        self.blocks.clear();
+        self.verdicts.clear();
+    }
+
+    /// Translates the block at `pc` and keeps it.
+    fn translate(&mut self, cpu: *mut CpuHeader, pc: u64) -> Rc<Entry> {
+        let options = LiftOptions {
+            max_insns: MAX_INSNS,
+            basic_blocks: self.plan.basic_blocks(),
+            hypercalls: self.plan.hypercalls,
+        };
+        let mut entry = self.make_entry(cpu, pc, options, Omit::default());
+        let pages = pages_of(&entry.block);
+        if pages.iter().any(|p| self.heat.get(p).is_some_and(|&n| n >= HOT_PAGE)) {
+            // The block must not outrun its own stores: it ends behind the first one.
+            if let Some(n) = first_store(&entry.block)
+                && n + 1 < entry.block.insns.len()
+            {
+                let options = LiftOptions { max_insns: n + 1, ..options };
+                entry = self.make_entry(cpu, pc, options, Omit::default());
+            }
+            entry.snapshot = Some(snapshot(&entry.block));
+        } else {
+            let mut space = self.shared.space.borrow_mut();
+            if space.find(pc).is_none() {
+                return Rc::new(entry);
+            }
+            for page in pages_of(&entry.block) {
+                if let Err(e) = space.protect_code(page) {
+                    tracing::error!("{e}");
+                }
+            }
+        }
+        self.blocks.insert(entry)
+    }
+
+    /// Translates a few instructions for a single use.
+    fn translate_step(&mut self, cpu: *mut CpuHeader, pc: u64, step: Step) -> Rc<Entry> {
+        let options = LiftOptions {
+            max_insns: step.insns.clamp(1, MAX_INSNS),
+            basic_blocks: self.plan.basic_blocks(),
+            hypercalls: step.hypercalls,
+        };
+        Rc::new(self.make_entry(cpu, pc, options, step.omit))
+    }
+
+    fn make_entry(
+        &mut self,
+        cpu: *mut CpuHeader,
+        pc: u64,
+        options: LiftOptions,
+        omit: Omit,
+    ) -> Entry {
+        let shared = self.shared.clone();
+        // SAFETY: the function type belongs to the kind.
+        shared.notify(kind::BEFORE_BLOCK_TRANSLATE, |f, user| unsafe {
+            let f: abi::PcFn = core::mem::transmute(f);
+            f(user, cpu.cast(), pc);
+        });
+        let start = Instant::now();
+        let lifted = {
+            let space = shared.space.borrow();
+            let mut code = GuestCode::new(&space, core::mem::take(&mut self.code_buf));
+            let block = self.arch.lift(pc, &mut code, &options);
+            self.code_buf = code.into_buf();
+            block
+        };
+        self.stats.blocks_translated += 1;
+        self.stats.instructions_translated += lifted.insns.len() as u64;
+        let info = Box::new(BlockInfo {
+            struct_size: BlockInfo::SIZE,
+            insn_count: lifted.insns.len() as u32,
+            pc,
+            size: lifted.guest_len(),
+        });
+        let block = if self.plan.is_empty() {
+            self.stats.translation += start.elapsed();
+            lifted
+        } else {
+            let asked = Instant::now();
+            let verdicts = self.verdicts(cpu, &lifted);
+            let asking = asked.elapsed();
+            let address = &raw const *info as usize;
+            let block = instrument(&lifted, &self.plan, &verdicts, address, omit);
+            self.stats.translation += start.elapsed().saturating_sub(asking);
+            block
+        };
+        let mut subscriptions = Vec::new();
+        if !block.hooks.is_empty() || self.plan.count_calls {
+            for k in HookKind::ALL {
+                subscriptions.extend(self.plan.hook(k).iter().cloned());
+            }
+        }
+        let described: *const BlockInfo = &*info;
+        // SAFETY: the function type belongs to the kind; the description is alive.
+        shared.notify(kind::AFTER_BLOCK_TRANSLATE, |f, user| unsafe {
+            let f: abi::BlockFn = core::mem::transmute(f);
+            f(user, cpu.cast(), described);
+        });
+        Entry { block, info, subscriptions, snapshot: None }
+    }
+
+    /// Asks insn_translate about every instruction not asked about in this epoch.
+    fn verdicts(&mut self, cpu: *mut CpuHeader, block: &Block) -> Vec<Verdict> {
+        if self.plan.translate.is_empty() {
+            return Vec::new();
+        }
+        let mut all = Vec::with_capacity(block.insns.len());
+        for insn in &block.insns {
+            let page = self.verdicts.entry(insn.pc & !(PAGE - 1)).or_default();
+            if let Some(&v) = page.get(&insn.pc) {
+                all.push(v);
+                continue;
+            }
+            let mut bytes = [0; 16];
+            let len = usize::from(insn.len).min(15);
+            if access::read(insn.pc, &mut bytes[..len]).is_err() {
+                all.push(0);
+                continue;
+            }
+            let mut verdict: Verdict = 0;
+            for (n, sub) in self.plan.translate.iter().enumerate() {
+                if !sub.enabled() {
+                    continue;
+                }
+                sub.cell.calls.set(sub.cell.calls.get() + 1);
+                // SAFETY: the function type belongs to the kind; the bytes are alive.
+                let yes = unsafe {
+                    let f: abi::InsnTranslateFn = core::mem::transmute(sub.cell.func.get());
+                    let user = sub.cell.user.get() as *mut _;
+                    f(user, cpu.cast(), insn.pc, bytes.as_ptr(), len as u32)
+                };
+                if yes != 0 {
+                    verdict |= 1 << n.min(63);
+                }
+            }
+            page.insert(insn.pc, verdict);
+            all.push(verdict);
+        }
+        all
+    }
+
+    /// Names an instruction the lifter does not know, once.
+    fn report_invalid(&mut self, pc: u64) {
+        let mut bytes = [0; 15];
+        let mut len = 15;
+        if let Err(fault) = access::read(pc, &mut bytes) {
+            len = (fault.addr.saturating_sub(pc) as usize).min(15);
+        }
+        let (text, defined) = self.arch.describe(pc, &bytes[..len]);
+        if !defined || self.reported.contains(&text) {
+            return;
+        }
+        tracing::warn!(
+            "instruction not supported: `{text}` at {pc:#x} ({:02x?}); the guest gets SIGILL",
+            &bytes[..len]
+        );
+        self.reported.push(text);
+    }
+}
+
+/// The number of the first instruction that may store.
+fn first_store(block: &Block) -> Option<usize> {
+    use emu_ir::Op;
+    let stores = |op| matches!(op, Op::Store | Op::AtomicRmw | Op::AtomicCas | Op::Call);
+    let at = block.insts.iter().position(|i| stores(i.op))?;
+    block.insn_of(at).map(|(n, _)| n)
+}
+
+/// The code bytes of a block.
+fn snapshot(block: &Block) -> Vec<(u64, Box<[u8]>)> {
+    let read = |pc, len: u8| {
+        let mut bytes = vec![0; usize::from(len)].into_boxed_slice();
+        access::read(pc, &mut bytes).ok().map(|()| (pc, bytes))
+    };
+    block.insns.iter().filter_map(|i| read(i.pc, i.len)).collect()
+}
+
+/// Whether guest memory still holds the code of a snapshot.
+fn unchanged(snapshot: &[(u64, Box<[u8]>)]) -> bool {
+    let mut now = [0; 16];
+    snapshot.iter().all(|(pc, bytes)| {
+        let now = &mut now[..bytes.len()];
+        access::read(*pc, now).is_ok() && *now == **bytes
+    })
+}
