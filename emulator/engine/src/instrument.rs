@@ -115,7 +115,6 @@ impl Plan {
             && !self.basic_blocks()
             && !self.watches_memory()
     }
-
 }
 
 /// Which hooks to leave out of a block.
@@ -127,7 +126,13 @@ pub struct Omit {
 
 /// The instrumented form of `block`. `verdicts[i]` is the verdict on instruction i; `info` is the
 /// address of the block description passed to block callbacks.
-pub fn instrument(block: &Block, plan: &Plan, verdicts: &[Verdict], info: usize, omit: Omit) -> Block {
+pub fn instrument(
+    block: &Block,
+    plan: &Plan,
+    verdicts: &[Verdict],
+    info: usize,
+    omit: Omit,
+) -> Block {
     let mut w = Writer {
         plan,
         out: Builder::new(block.pc),
@@ -367,11 +372,7 @@ impl Writer<'_> {
         }
         let mut m = *i;
         m.map_operands(|v| self.map[v.index()]);
-        let addr = if matches!(i.op, Op::Load | Op::Store) {
-            self.address(m.mem())
-        } else {
-            m.a
-        };
+        let addr = if matches!(i.op, Op::Load | Op::Store) { self.address(m.mem()) } else { m.a };
         match i.op {
             Op::Load => {
                 if wants(HookKind::BeforeRead) {

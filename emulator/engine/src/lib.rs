@@ -27,6 +27,8 @@ mod stats;
 pub use attention::request_interrupt;
 pub use counters::{CounterId, CounterKind};
 pub use engine::{Engine, EngineConfig, Stop};
-pub use registry::{OwnerId, RegisterError, Registry, Subscription, SubscriptionCell, SubscriptionId};
+pub use registry::{
+    OwnerId, RegisterError, Registry, Subscription, SubscriptionCell, SubscriptionId,
+};
 pub use shared::{OsFacts, Shared, StopRequest};
 pub use stats::{CallbackCount, Stats};

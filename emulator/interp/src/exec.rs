@@ -7,7 +7,9 @@
 //! [`Val::NONE`] names a container that is never written, so an absent operand reads as 0.
 
 use emu_cpu::{CpuHeader, HelperDesc};
-use emu_ir::{Addr, Block, HookKind, HookSite, Inst, JumpKind, Op, RmwKind, TrapKind, Ty, Val, scalar};
+use emu_ir::{
+    Addr, Block, HookKind, HookSite, Inst, JumpKind, Op, RmwKind, TrapKind, Ty, Val, scalar,
+};
 use emu_mem::MemFault;
 
 use crate::{Value, memory, simd, vec};
