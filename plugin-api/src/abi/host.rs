@@ -64,6 +64,8 @@ pub struct HostApi {
     pub use_service: Option<
         unsafe extern "C" fn(*const HostApi, *mut PandaPlugin, Str, u32, *mut *const c_void) -> u32,
     >,
+    /// The most detailed [`super::level`] the log shows. *Any thread.*
+    pub log_level: Option<unsafe extern "C" fn(*const HostApi, *mut PandaPlugin) -> u32>,
 }
 
 /// A function on a subscription.
@@ -71,3 +73,8 @@ pub type IdFn = unsafe extern "C" fn(*const HostApi, *mut PandaPlugin, PandaId) 
 
 // SAFETY: plain data; the functions say from which thread they may be called.
 unsafe impl Sync for HostApi {}
+
+impl HostApi {
+    /// What belongs into `struct_size`.
+    pub const SIZE: u32 = core::mem::size_of::<HostApi>() as u32;
+}

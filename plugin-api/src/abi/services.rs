@@ -126,6 +126,9 @@ pub struct OsApi {
     pub in_kernel: Option<unsafe extern "C" fn(*mut PandaCpu) -> u32>,
     /// Identity of the address space; 0 for a guest without a kernel of its own.
     pub address_space: Option<unsafe extern "C" fn(*mut PandaCpu) -> u64>,
+    /// 1 when the run began in an earlier process, which the guest replaced by `execve`: output
+    /// files are continued, not emptied.
+    pub continued: Option<unsafe extern "C" fn(*mut PandaPlugin) -> u32>,
 }
 
 /// What a counter counts.
