@@ -13,6 +13,7 @@
 //! * `sys` — the system calls: one table row and one function each.
 
 pub mod abi;
+mod engine;
 pub mod errno;
 pub mod events;
 pub mod machine;

@@ -21,7 +21,7 @@ pub enum Stop {
 /// What the personality needs of an engine.
 pub trait Machine {
     /// The guest's address space.
-    fn space(&mut self) -> std::cell::RefMut<'_, AddressSpace>;
+    fn space(&self) -> std::cell::RefMut<'_, AddressSpace>;
     /// Runs guest code on `cpu` until something needs the personality.
     fn run(&mut self, cpu: &mut emu_x86::X86Cpu) -> Stop;
     /// Forgets translations of `start..end`: the code there changed or went away. Called before
