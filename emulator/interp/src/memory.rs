@@ -41,13 +41,15 @@ pub fn load_vector(ty: Ty, addr: u64) -> Result<Value, MemFault> {
 /// Stores a vector; when it faults nothing was written.
 #[inline]
 pub fn store_vector(ty: Ty, addr: u64, v: Value) -> Result<(), MemFault> {
-    if ty == Ty::V256 {
-        if crosses_page(addr, 32) {
-            probe_write(ty, addr)?;
-        }
-        access::store(addr.wrapping_add(16), v.high())?;
+    if ty == Ty::V128 {
+        return access::store(addr, v.u128());
     }
-    access::store(addr, v.u128())
+    // Within one page either both halves fault or none.
+    if crosses_page(addr, 32) {
+        probe_write(ty, addr)?;
+    }
+    access::store(addr, v.u128())?;
+    access::store(addr.wrapping_add(16), v.high())
 }
 
 /// Checks that `ty` bytes at `addr` can be written.
@@ -56,7 +58,8 @@ pub fn probe_write(ty: Ty, addr: u64) -> Result<(), MemFault> {
     let size = u64::from(ty.bytes());
     access::probe_write(addr)?;
     if crosses_page(addr, size) {
-        access::probe_write(addr.wrapping_add(size - 1))?;
+        // The first byte of the second page, as the processor reports it.
+        access::probe_write(addr.wrapping_add(size - 1) & !(PAGE - 1))?;
     }
     Ok(())
 }

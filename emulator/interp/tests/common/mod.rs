@@ -33,13 +33,20 @@ pub fn block(f: impl FnOnce(&mut Builder)) -> Block {
 
 pub fn run_with(cpu: &mut Cpu, block: &Block, helpers: &'static [HelperDesc]) -> Exit {
     emu_mem::host_fault::install();
-    let mut interp = Interp::new(helpers, no_hook);
     // SAFETY: the CPU is live, the tests' blocks name only its slots.
-    unsafe { interp.run(&raw mut cpu.hdr, block, MXCSR_ALL_MASKED) }
+    unsafe { Interp::new(helpers, no_hook).run(&raw mut cpu.hdr, block, MXCSR_ALL_MASKED) }
 }
 
 pub fn run(cpu: &mut Cpu, block: &Block) -> Exit {
-    run_with(cpu, block, &[])
+    thread_local! {
+        static INTERP: core::cell::RefCell<Interp> =
+            core::cell::RefCell::new(Interp::new(&[], no_hook));
+    }
+    emu_mem::host_fault::install();
+    INTERP.with_borrow_mut(|interp| {
+        // SAFETY: as in `run_with`.
+        unsafe { interp.run(&raw mut cpu.hdr, block, MXCSR_ALL_MASKED) }
+    })
 }
 
 /// Puts `v` of type `ty`, zero-extended, in register `n`.
