@@ -1,5 +1,8 @@
 //! The two system-call ABIs a guest may use.
 
+pub mod layout;
+pub mod structs;
+
 /// A guest ABI: the architecture of its executable.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Abi {

@@ -18,6 +18,7 @@ pub mod errno;
 pub mod events;
 pub mod machine;
 pub mod process;
+pub mod sys;
 pub mod thread;
 
 pub use abi::Abi;

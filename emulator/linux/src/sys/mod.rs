@@ -1,0 +1,283 @@
+//! System calls.
+//!
+//! [`table`] is the one source of truth: a row per call with its numbers in both ABIs, what its
+//! arguments are ([`args`]), whether it may block, how it restarts, and what runs it. Most calls
+//! need no code of their own: [`pass`] checks and converts their arguments by kind and calls the
+//! host kernel. The others are functions in the modules by subject.
+
+use emu_mem::access;
+
+use crate::abi::layout::Struct;
+use crate::{Abi, Errno, Machine, Process, SysResult, Thread};
+
+pub mod args;
+pub mod dir;
+pub mod fd;
+pub mod fds;
+pub mod file;
+pub mod host_call;
+pub mod id;
+pub mod ioctl;
+pub mod ipc;
+pub mod mem;
+pub mod pass;
+pub mod poll;
+pub mod process;
+pub mod signal;
+pub mod socket;
+pub mod system;
+pub mod table;
+pub mod thread;
+pub mod time;
+pub mod vec;
+
+pub use host_call::HostCall;
+pub use table::{Restart, Row, Run};
+
+/// A system call in progress: what its function works with.
+pub struct SyscallContext<'a> {
+    /// The process that made it.
+    pub process: &'a mut Process,
+    /// The engine.
+    pub machine: &'a mut dyn Machine,
+    /// The ABI the call uses; an x86-64 guest may use the i386 one with `int 0x80`.
+    pub abi: Abi,
+    /// The call's row.
+    pub row: &'static Row,
+    /// The six argument registers, zero-extended.
+    pub registers: [u64; 6],
+    /// The arguments by the row's kinds: register pairs joined, `int`s sign-extended.
+    pub args: [u64; 6],
+}
+
+/// How far [`begin`] got.
+#[must_use]
+pub enum Begun {
+    /// The call is done.
+    Done(SysResult),
+    /// A host call is to be made, on any thread, and its result given to [`finish`].
+    Host(HostCall),
+}
+
+/// Runs system call `number` to its end.
+pub fn dispatch(
+    process: &mut Process,
+    machine: &mut dyn Machine,
+    abi: Abi,
+    number: u64,
+    registers: [u64; 6],
+) -> SysResult {
+    let Some(row) = table::lookup(abi, number) else {
+        return Err(unknown(abi, number));
+    };
+    let args = args::decode(row.args, abi, &registers);
+    let mut ctx = SyscallContext { process, machine, abi, row, registers, args };
+    match begin(&mut ctx) {
+        Begun::Done(result) => result,
+        Begun::Host(call) => {
+            let result = call.perform(row.may_block());
+            finish(&mut ctx, call, result)
+        }
+    }
+}
+
+/// Runs a call up to the point where the host kernel is needed.
+pub fn begin(ctx: &mut SyscallContext<'_>) -> Begun {
+    match ctx.row.run {
+        Run::Call(function) => Begun::Done(function(ctx).map_err(|e| interrupted(ctx.row, e))),
+        Run::Pass(number) => match pass::prepare(ctx, number) {
+            Ok(call) => Begun::Host(call),
+            Err(e) => Begun::Done(Err(e)),
+        },
+        Run::Host(function) => match function(ctx) {
+            Ok(call) => Begun::Host(call),
+            Err(e) => Begun::Done(Err(e)),
+        },
+        Run::Refuse(errno) => Begun::Done(Err(errno)),
+    }
+}
+
+/// Brings the results of a host call back to the guest.
+pub fn finish(ctx: &mut SyscallContext<'_>, call: HostCall, result: SysResult) -> SysResult {
+    let result = call.complete(ctx, result);
+    result.map_err(|e| interrupted(ctx.row, e))
+}
+
+/// EINTR of the host becomes what the kernel would have decided to do after the signal.
+fn interrupted(row: &Row, e: Errno) -> Errno {
+    if e != Errno::EINTR {
+        return e;
+    }
+    match row.restart {
+        Restart::Never | Restart::Eintr => Errno::EINTR,
+        Restart::Sys => Errno::ERESTARTSYS,
+        Restart::NoHandler => Errno::ERESTARTNOHAND,
+        Restart::Block => Errno::ERESTART_RESTARTBLOCK,
+    }
+}
+
+/// Says once per number that the guest used a call that does not exist.
+#[cold]
+fn unknown(abi: Abi, number: u64) -> Errno {
+    use std::collections::BTreeSet;
+    use std::sync::Mutex;
+    static SAID: Mutex<BTreeSet<(bool, u64)>> = Mutex::new(BTreeSet::new());
+    if let Ok(mut said) = SAID.lock()
+        && said.len() < 64
+        && said.insert((abi == Abi::I386, number))
+    {
+        tracing::warn!(number, abi = abi.arch_name(), "unknown system call: ENOSYS");
+    }
+    Errno::ENOSYS
+}
+
+impl SyscallContext<'_> {
+    /// The thread that made the call.
+    pub fn thread(&mut self) -> &mut Thread {
+        self.process.thread()
+    }
+
+    /// Argument `n` as a C `int`.
+    pub fn int(&self, n: usize) -> i32 {
+        self.args[n] as i32
+    }
+
+    /// Checks that `addr..addr+len` lies in the guest's address space (the kernel's `access_ok`).
+    /// It may still not be mapped. Null passes: nothing of the host is there.
+    pub fn check_range(&self, addr: u64, len: u64) -> Result<(), Errno> {
+        match addr.checked_add(len) {
+            Some(end) if end <= self.process.abi.task_size() => Ok(()),
+            _ => Err(Errno::EFAULT),
+        }
+    }
+
+    /// Checks a range and makes it ready to be written by the host kernel: watched code pages in
+    /// it lose their protection and their translations.
+    pub fn prepare_write(&mut self, addr: u64, len: u64) -> Result<(), Errno> {
+        self.check_range(addr, len)?;
+        if len != 0 && addr != 0 {
+            self.machine.release_code(addr, addr + len);
+        }
+        Ok(())
+    }
+
+    /// Reads guest memory.
+    pub fn read(&self, addr: u64, buf: &mut [u8]) -> Result<(), Errno> {
+        self.check_range(addr, buf.len() as u64)?;
+        Ok(access::read(addr, buf)?)
+    }
+
+    /// Writes guest memory.
+    pub fn write(&mut self, addr: u64, data: &[u8]) -> Result<(), Errno> {
+        self.prepare_write(addr, data.len() as u64)?;
+        Ok(access::write(addr, data)?)
+    }
+
+    /// Reads `len` bytes of guest memory. For lengths the guest chose, callers bound `len` first.
+    pub fn read_vec(&self, addr: u64, len: usize) -> Result<Vec<u8>, Errno> {
+        let mut buf = vec![0; len];
+        self.read(addr, &mut buf)?;
+        Ok(buf)
+    }
+
+    /// Reads a 32-bit value.
+    pub fn read_u32(&self, addr: u64) -> Result<u32, Errno> {
+        let mut raw = [0; 4];
+        self.read(addr, &mut raw)?;
+        Ok(u32::from_le_bytes(raw))
+    }
+
+    /// Reads a 64-bit value.
+    pub fn read_u64(&self, addr: u64) -> Result<u64, Errno> {
+        let mut raw = [0; 8];
+        self.read(addr, &mut raw)?;
+        Ok(u64::from_le_bytes(raw))
+    }
+
+    /// Writes a 32-bit value.
+    pub fn write_u32(&mut self, addr: u64, value: u32) -> Result<(), Errno> {
+        self.write(addr, &value.to_le_bytes())
+    }
+
+    /// Writes a 64-bit value.
+    pub fn write_u64(&mut self, addr: u64, value: u64) -> Result<(), Errno> {
+        self.write(addr, &value.to_le_bytes())
+    }
+
+    /// Reads a guest word (`unsigned long`).
+    pub fn read_word(&self, addr: u64) -> Result<u64, Errno> {
+        match self.abi {
+            Abi::X86_64 => self.read_u64(addr),
+            Abi::I386 => self.read_u32(addr).map(u64::from),
+        }
+    }
+
+    /// Writes a guest word (`unsigned long`).
+    pub fn write_word(&mut self, addr: u64, value: u64) -> Result<(), Errno> {
+        match self.abi {
+            Abi::X86_64 => self.write_u64(addr, value),
+            Abi::I386 => self.write_u32(addr, value as u32),
+        }
+    }
+
+    /// Bytes of `shape` in this call's ABI.
+    pub fn size_of(&self, shape: &Struct) -> usize {
+        match self.abi {
+            Abi::X86_64 => shape.host_size,
+            Abi::I386 => shape.guest_size,
+        }
+    }
+
+    /// Reads a structure in the host's layout.
+    pub fn read_struct(&self, addr: u64, shape: &Struct) -> Result<Vec<u8>, Errno> {
+        let raw = self.read_vec(addr, self.size_of(shape))?;
+        if self.abi == Abi::X86_64 {
+            return Ok(raw);
+        }
+        let mut host = vec![0; shape.host_size];
+        shape.to_host(&raw, &mut host);
+        Ok(host)
+    }
+
+    /// Writes a structure that is in the host's layout.
+    pub fn write_struct(&mut self, addr: u64, shape: &Struct, host: &[u8]) -> Result<(), Errno> {
+        if self.abi == Abi::X86_64 {
+            return self.write(addr, &host[..shape.host_size]);
+        }
+        let mut raw = vec![0; shape.guest_size];
+        shape.to_guest(host, &mut raw)?;
+        self.write(addr, &raw)
+    }
+
+    /// Reads a NUL-terminated string of at most `max` bytes; `too_long` when no NUL is within.
+    pub fn read_string(&self, addr: u64, max: usize, too_long: Errno) -> Result<Vec<u8>, Errno> {
+        let mut out = Vec::new();
+        let mut chunk = [0; 256];
+        loop {
+            let at = addr.checked_add(out.len() as u64).ok_or(Errno::EFAULT)?;
+            // Never across a page: the next one may be missing and the string end before it.
+            let len = (256 - at % 256).min((max - out.len()) as u64) as usize;
+            if len == 0 {
+                return Err(too_long);
+            }
+            self.read(at, &mut chunk[..len])?;
+            match chunk[..len].iter().position(|&b| b == 0) {
+                Some(end) => {
+                    out.extend_from_slice(&chunk[..end]);
+                    return Ok(out);
+                }
+                None => out.extend_from_slice(&chunk[..len]),
+            }
+        }
+    }
+
+    /// Reads a path name.
+    pub fn read_path(&self, addr: u64) -> Result<Vec<u8>, Errno> {
+        self.read_string(addr, libc::PATH_MAX as usize, Errno::ENAMETOOLONG)
+    }
+
+    /// Makes a host call with arguments that have been checked.
+    pub fn host(&self, number: i64, args: [u64; 6]) -> SysResult {
+        host_call::syscall(number, args, self.row.may_block())
+    }
+}

@@ -1,0 +1,128 @@
+//! Calls that need no code of their own: arguments are checked and converted by kind, then the
+//! host kernel does the rest.
+
+use crate::abi::layout::Struct;
+use crate::sys::args::Arg;
+use crate::sys::host_call::{Buffer, CopyBack, HostCall};
+use crate::sys::{SyscallContext, fds};
+use crate::{Abi, Errno};
+
+/// The most array elements a call takes: above `UIO_MAXIOV` and the largest `nfds` that makes
+/// sense; a bound on what the host allocates for the guest.
+const MAX_ELEMENTS: u64 = 1 << 16;
+
+/// Prepares host call `number` with the guest's arguments.
+pub fn prepare(ctx: &mut SyscallContext<'_>, number: i64) -> Result<HostCall, Errno> {
+    let mut call = HostCall::new(number, ctx.args);
+    for (i, &kind) in ctx.row.args.iter().enumerate() {
+        let value = ctx.args[i];
+        match kind {
+            Arg::Fd | Arg::DirFd => fds::check(value)?,
+            Arg::Path | Arg::Str | Arg::Addr => check_start(ctx, value)?,
+            Arg::BufIn(len) => {
+                let len = usize::from(len);
+                call.args[len] = clamp(ctx, value, ctx.args[len])?;
+            }
+            Arg::BufOut(len) => {
+                let len = usize::from(len);
+                call.args[len] = clamp(ctx, value, ctx.args[len])?;
+                ctx.prepare_write(value, call.args[len])?;
+            }
+            Arg::In(s) => structure(ctx, &mut call, i, s, 1, CopyBack::Never, true)?,
+            Arg::Out(s) => structure(ctx, &mut call, i, s, 1, CopyBack::Success, false)?,
+            Arg::InOut(s) => structure(ctx, &mut call, i, s, 1, CopyBack::Success, true)?,
+            Arg::Left(s) => structure(ctx, &mut call, i, s, 1, CopyBack::Interrupted, false)?,
+            Arg::InArray(s, len) => {
+                let count = ctx.args[usize::from(len)];
+                structure(ctx, &mut call, i, s, count, CopyBack::Never, true)?;
+            }
+            Arg::OutArray(s, len) => {
+                let count = ctx.args[usize::from(len)];
+                structure(ctx, &mut call, i, s, count, CopyBack::Count, false)?;
+            }
+            Arg::InOutArray(s, len) => {
+                let count = ctx.args[usize::from(len)];
+                structure(ctx, &mut call, i, s, count, CopyBack::Success, true)?;
+            }
+            Arg::Int
+            | Arg::UInt
+            | Arg::Long
+            | Arg::ULong
+            | Arg::Wide
+            | Arg::Pos
+            | Arg::Mode
+            | Arg::Pid
+            | Arg::Id
+            | Arg::OldId
+            | Arg::Signal => {}
+        }
+    }
+    Ok(call)
+}
+
+/// A string or another address of unknown length: its start lies in the guest, and nothing of the
+/// host lies near the end of the guest's space.
+pub fn check_start(ctx: &SyscallContext<'_>, addr: u64) -> Result<(), Errno> {
+    ctx.check_range(addr, 1)
+}
+
+/// The length of a buffer at `addr`, cut at the end of the guest's address space: the kernel finds
+/// nothing mapped there, so a transfer that gets that far ends as it would natively.
+pub fn clamp(ctx: &SyscallContext<'_>, addr: u64, len: u64) -> Result<u64, Errno> {
+    /// `TASK_SIZE_MAX`: what the kernel checks buffers of either ABI against.
+    const KERNEL_LIMIT: u64 = (1 << 47) - 4096;
+    let limit = ctx.process.abi.task_size();
+    match addr.checked_add(len) {
+        Some(end) if end <= limit => Ok(len),
+        Some(end) if end <= KERNEL_LIMIT && addr < limit => Ok(limit - addr),
+        // The kernel has its own idea of negative lengths: let it see them, with no address.
+        _ if addr == 0 => Ok(len),
+        _ => Err(Errno::EFAULT),
+    }
+}
+
+fn structure(
+    ctx: &mut SyscallContext<'_>,
+    call: &mut HostCall,
+    index: usize,
+    shape: &'static Struct,
+    count: u64,
+    back: CopyBack,
+    read: bool,
+) -> Result<(), Errno> {
+    let guest = ctx.args[index];
+    if guest == 0 {
+        return Ok(());
+    }
+    if count > MAX_ELEMENTS {
+        return Err(Errno::EINVAL);
+    }
+    let len = count * ctx.size_of(shape) as u64;
+    if back == CopyBack::Never {
+        ctx.check_range(guest, len)?;
+    } else {
+        ctx.prepare_write(guest, len)?;
+    }
+    if ctx.abi == Abi::X86_64 || shape.is_same() {
+        return Ok(());
+    }
+    let count = count as usize;
+    let mut host = vec![0u64; (count * shape.host_size).div_ceil(8)].into_boxed_slice();
+    if read {
+        for i in 0..count {
+            let one = ctx.read_struct(guest + (i * shape.guest_size) as u64, shape)?;
+            put(&mut host, i * shape.host_size, &one);
+        }
+    }
+    call.args[index] = host.as_ptr() as u64;
+    call.buffers.push(Buffer { guest, shape, count, host, back });
+    Ok(())
+}
+
+/// Puts bytes at byte offset `at` of an array of words.
+fn put(words: &mut [u64], at: usize, bytes: &[u8]) {
+    for (i, &b) in bytes.iter().enumerate() {
+        let (word, shift) = ((at + i) / 8, (at + i) % 8 * 8);
+        words[word] = words[word] & !(0xff << shift) | u64::from(b) << shift;
+    }
+}
