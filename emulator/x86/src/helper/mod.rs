@@ -28,12 +28,20 @@ helpers! {
     Rdtsc "rdtsc" int::rdtsc, PURE;
 
     // MMX, SSE.
+    Ldmxcsr "ldmxcsr" simd::ldmxcsr, FULL;
+    Stmxcsr "stmxcsr" simd::stmxcsr, STATE;
+    MaskedStore "masked_store" simd::masked_store, FULL;
+    Pcmpistri "pcmpistri" simd::pcmpistri, READS;
+    Pcmpistrm "pcmpistrm" simd::pcmpistrm, STATE;
+    Pcmpestri "pcmpestri" simd::pcmpestri, READS;
+    Pcmpestrm "pcmpestrm" simd::pcmpestrm, STATE;
 
     // x87, state.
 
 }
 
 pub mod int;
+pub mod simd;
 
 /// The x86 structure behind a header.
 ///
