@@ -1,0 +1,161 @@
+//! Opcodes of the x87 instructions.
+
+use iced_x86::Code;
+
+/// Instruction, first opcode byte, ModRM byte: of register forms with i = 0, of memory forms with
+/// only the reg field.
+const ROWS: &[(Code, u8, u8)] = &[
+    (Code::Fadd_m32fp, 0xd8, 0x00),
+    (Code::Fmul_m32fp, 0xd8, 0x08),
+    (Code::Fcom_m32fp, 0xd8, 0x10),
+    (Code::Fcomp_m32fp, 0xd8, 0x18),
+    (Code::Fsub_m32fp, 0xd8, 0x20),
+    (Code::Fsubr_m32fp, 0xd8, 0x28),
+    (Code::Fdiv_m32fp, 0xd8, 0x30),
+    (Code::Fdivr_m32fp, 0xd8, 0x38),
+    (Code::Fadd_st0_sti, 0xd8, 0xc0),
+    (Code::Fmul_st0_sti, 0xd8, 0xc8),
+    (Code::Fcom_st0_sti, 0xd8, 0xd0),
+    (Code::Fcomp_st0_sti, 0xd8, 0xd8),
+    (Code::Fsub_st0_sti, 0xd8, 0xe0),
+    (Code::Fsubr_st0_sti, 0xd8, 0xe8),
+    (Code::Fdiv_st0_sti, 0xd8, 0xf0),
+    (Code::Fdivr_st0_sti, 0xd8, 0xf8),
+    (Code::Fld_m32fp, 0xd9, 0x00),
+    (Code::Fst_m32fp, 0xd9, 0x10),
+    (Code::Fstp_m32fp, 0xd9, 0x18),
+    (Code::Fld_sti, 0xd9, 0xc0),
+    (Code::Fxch_st0_sti, 0xd9, 0xc8),
+    (Code::Fstpnce_sti, 0xd9, 0xd8),
+    (Code::Fchs, 0xd9, 0xe0),
+    (Code::Fabs, 0xd9, 0xe1),
+    (Code::Ftst, 0xd9, 0xe4),
+    (Code::Fxam, 0xd9, 0xe5),
+    (Code::Fld1, 0xd9, 0xe8),
+    (Code::Fldl2t, 0xd9, 0xe9),
+    (Code::Fldl2e, 0xd9, 0xea),
+    (Code::Fldpi, 0xd9, 0xeb),
+    (Code::Fldlg2, 0xd9, 0xec),
+    (Code::Fldln2, 0xd9, 0xed),
+    (Code::Fldz, 0xd9, 0xee),
+    (Code::F2xm1, 0xd9, 0xf0),
+    (Code::Fyl2x, 0xd9, 0xf1),
+    (Code::Fptan, 0xd9, 0xf2),
+    (Code::Fpatan, 0xd9, 0xf3),
+    (Code::Fxtract, 0xd9, 0xf4),
+    (Code::Fprem1, 0xd9, 0xf5),
+    (Code::Fdecstp, 0xd9, 0xf6),
+    (Code::Fincstp, 0xd9, 0xf7),
+    (Code::Fprem, 0xd9, 0xf8),
+    (Code::Fyl2xp1, 0xd9, 0xf9),
+    (Code::Fsqrt, 0xd9, 0xfa),
+    (Code::Fsincos, 0xd9, 0xfb),
+    (Code::Frndint, 0xd9, 0xfc),
+    (Code::Fscale, 0xd9, 0xfd),
+    (Code::Fsin, 0xd9, 0xfe),
+    (Code::Fcos, 0xd9, 0xff),
+    (Code::Fiadd_m32int, 0xda, 0x00),
+    (Code::Fimul_m32int, 0xda, 0x08),
+    (Code::Ficom_m32int, 0xda, 0x10),
+    (Code::Ficomp_m32int, 0xda, 0x18),
+    (Code::Fisub_m32int, 0xda, 0x20),
+    (Code::Fisubr_m32int, 0xda, 0x28),
+    (Code::Fidiv_m32int, 0xda, 0x30),
+    (Code::Fidivr_m32int, 0xda, 0x38),
+    (Code::Fcmovb_st0_sti, 0xda, 0xc0),
+    (Code::Fcmove_st0_sti, 0xda, 0xc8),
+    (Code::Fcmovbe_st0_sti, 0xda, 0xd0),
+    (Code::Fcmovu_st0_sti, 0xda, 0xd8),
+    (Code::Fucompp, 0xda, 0xe9),
+    (Code::Fild_m32int, 0xdb, 0x00),
+    (Code::Fisttp_m32int, 0xdb, 0x08),
+    (Code::Fist_m32int, 0xdb, 0x10),
+    (Code::Fistp_m32int, 0xdb, 0x18),
+    (Code::Fld_m80fp, 0xdb, 0x28),
+    (Code::Fstp_m80fp, 0xdb, 0x38),
+    (Code::Fcmovnb_st0_sti, 0xdb, 0xc0),
+    (Code::Fcmovne_st0_sti, 0xdb, 0xc8),
+    (Code::Fcmovnbe_st0_sti, 0xdb, 0xd0),
+    (Code::Fcmovnu_st0_sti, 0xdb, 0xd8),
+    (Code::Fucomi_st0_sti, 0xdb, 0xe8),
+    (Code::Fcomi_st0_sti, 0xdb, 0xf0),
+    (Code::Fadd_m64fp, 0xdc, 0x00),
+    (Code::Fmul_m64fp, 0xdc, 0x08),
+    (Code::Fcom_m64fp, 0xdc, 0x10),
+    (Code::Fcomp_m64fp, 0xdc, 0x18),
+    (Code::Fsub_m64fp, 0xdc, 0x20),
+    (Code::Fsubr_m64fp, 0xdc, 0x28),
+    (Code::Fdiv_m64fp, 0xdc, 0x30),
+    (Code::Fdivr_m64fp, 0xdc, 0x38),
+    (Code::Fadd_sti_st0, 0xdc, 0xc0),
+    (Code::Fmul_sti_st0, 0xdc, 0xc8),
+    (Code::Fcom_st0_sti_DCD0, 0xdc, 0xd0),
+    (Code::Fcomp_st0_sti_DCD8, 0xdc, 0xd8),
+    (Code::Fsubr_sti_st0, 0xdc, 0xe0),
+    (Code::Fsub_sti_st0, 0xdc, 0xe8),
+    (Code::Fdivr_sti_st0, 0xdc, 0xf0),
+    (Code::Fdiv_sti_st0, 0xdc, 0xf8),
+    (Code::Fld_m64fp, 0xdd, 0x00),
+    (Code::Fisttp_m64int, 0xdd, 0x08),
+    (Code::Fst_m64fp, 0xdd, 0x10),
+    (Code::Fstp_m64fp, 0xdd, 0x18),
+    (Code::Ffree_sti, 0xdd, 0xc0),
+    (Code::Fxch_st0_sti_DDC8, 0xdd, 0xc8),
+    (Code::Fst_sti, 0xdd, 0xd0),
+    (Code::Fstp_sti, 0xdd, 0xd8),
+    (Code::Fucom_st0_sti, 0xdd, 0xe0),
+    (Code::Fucomp_st0_sti, 0xdd, 0xe8),
+    (Code::Fiadd_m16int, 0xde, 0x00),
+    (Code::Fimul_m16int, 0xde, 0x08),
+    (Code::Ficom_m16int, 0xde, 0x10),
+    (Code::Ficomp_m16int, 0xde, 0x18),
+    (Code::Fisub_m16int, 0xde, 0x20),
+    (Code::Fisubr_m16int, 0xde, 0x28),
+    (Code::Fidiv_m16int, 0xde, 0x30),
+    (Code::Fidivr_m16int, 0xde, 0x38),
+    (Code::Faddp_sti_st0, 0xde, 0xc0),
+    (Code::Fmulp_sti_st0, 0xde, 0xc8),
+    (Code::Fcomp_st0_sti_DED0, 0xde, 0xd0),
+    (Code::Fcompp, 0xde, 0xd9),
+    (Code::Fsubrp_sti_st0, 0xde, 0xe0),
+    (Code::Fsubp_sti_st0, 0xde, 0xe8),
+    (Code::Fdivrp_sti_st0, 0xde, 0xf0),
+    (Code::Fdivp_sti_st0, 0xde, 0xf8),
+    (Code::Fild_m16int, 0xdf, 0x00),
+    (Code::Fisttp_m16int, 0xdf, 0x08),
+    (Code::Fist_m16int, 0xdf, 0x10),
+    (Code::Fistp_m16int, 0xdf, 0x18),
+    (Code::Fbld_m80bcd, 0xdf, 0x20),
+    (Code::Fild_m64int, 0xdf, 0x28),
+    (Code::Fbstp_m80bcd, 0xdf, 0x30),
+    (Code::Fistp_m64int, 0xdf, 0x38),
+    (Code::Ffreep_sti, 0xdf, 0xc0),
+    (Code::Fxch_st0_sti_DFC8, 0xdf, 0xc8),
+    (Code::Fstp_sti_DFD0, 0xdf, 0xd0),
+    (Code::Fstp_sti_DFD8, 0xdf, 0xd8),
+    (Code::Fucomip_st0_sti, 0xdf, 0xe8),
+    (Code::Fcomip_st0_sti, 0xdf, 0xf0),
+];
+
+const FIRST: usize = Code::Fadd_m32fp as usize;
+const LAST: usize = Code::Fcomip_st0_sti as usize;
+
+/// 11-bit opcodes indexed by instruction; 0xffff where there is none.
+static BY_CODE: [u16; LAST - FIRST + 1] = {
+    let mut table = [0xffff; LAST - FIRST + 1];
+    let mut n = 0;
+    while n < ROWS.len() {
+        let (code, esc, modrm) = ROWS[n];
+        table[code as usize - FIRST] = (esc as u16 & 7) << 8 | modrm as u16;
+        n += 1;
+    }
+    table
+};
+
+/// The 11-bit opcode of an x87 instruction, as the processor's last-opcode register has it, with
+/// register and address fields 0. `None` for other instructions, for FWAIT and for those that
+/// move environments, states and control words.
+pub fn opcode(code: Code) -> Option<u16> {
+    let index = (code as usize).checked_sub(FIRST)?;
+    BY_CODE.get(index).copied().filter(|&op| op != 0xffff)
+}
