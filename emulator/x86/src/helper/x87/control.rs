@@ -187,7 +187,7 @@ fn image_bytes(layout: FxLayout) -> usize {
 pub unsafe extern "C" fn fxsave(cpu: *mut CpuHeader, addr: u64, code: u64, _: u64, _: u64) -> u64 {
     // SAFETY: as the caller promises.
     let cpu = unsafe { x86(cpu) };
-    if addr % 16 != 0 {
+    if !addr.is_multiple_of(16) {
         cpu.hdr.raise(TrapKind::Protection);
         return 0;
     }
@@ -206,7 +206,7 @@ pub unsafe extern "C" fn fxsave(cpu: *mut CpuHeader, addr: u64, code: u64, _: u6
 pub unsafe extern "C" fn fxrstor(cpu: *mut CpuHeader, addr: u64, code: u64, _: u64, _: u64) -> u64 {
     // SAFETY: as the caller promises.
     let cpu = unsafe { x86(cpu) };
-    if addr % 16 != 0 {
+    if !addr.is_multiple_of(16) {
         cpu.hdr.raise(TrapKind::Protection);
         return 0;
     }

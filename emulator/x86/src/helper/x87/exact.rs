@@ -88,8 +88,11 @@ pub fn execute(x: &X87, fop: u16, operand: &mut Operand, flags: u16) -> Outcome 
     let mut image = [0u8; 108];
     write_fsave(x, &mut image, true);
     let (esc, modrm) = (usize::from(fop >> 8 & 7), usize::from(fop & 0xff));
-    let index =
-        if modrm >= 0xc0 { esc << 6 | modrm & 63 } else { MEMORY_FORMS + (esc << 3 | modrm >> 3 & 7) };
+    let index = if modrm >= 0xc0 {
+        esc << 6 | modrm & 63
+    } else {
+        MEMORY_FORMS + (esc << 3 | modrm >> 3 & 7)
+    };
     let entry = emu_x86_x87_stubs as *const () as usize + STUB * index;
     // SAFETY: `entry` is one of the stubs. It changes the x87 unit, which it leaves initialized as
     // the calling convention wants, the image and at most 10 bytes of the operand; the flags given

@@ -102,8 +102,7 @@ pub unsafe extern "C" fn int(cpu: *mut CpuHeader, value: u64, addr: u64, fop: u6
 /// Reads the 10 bytes at `addr`; a fault is raised.
 fn read10(hdr: &mut CpuHeader, addr: u64) -> Option<(u64, u16)> {
     let value = if hdr.mem_hook.is_none() {
-        access::load::<u64>(addr)
-            .and_then(|m| Ok((m, access::load::<u16>(addr.wrapping_add(8))?)))
+        access::load::<u64>(addr).and_then(|m| Ok((m, access::load::<u16>(addr.wrapping_add(8))?)))
     } else {
         let mut b = [0; 10];
         read_guest(hdr, addr, &mut b).map(|()| {
