@@ -7,10 +7,23 @@
 //! **Invariant: within one instruction all ops that may fault come before the first op that
 //! changes state.**
 
+mod arith;
+mod atomic;
+mod bcd;
+mod bits;
+mod control;
+mod data;
 mod int;
+mod logic;
 mod mmx;
+mod muldiv;
 mod operand;
+mod place;
+mod shift;
 mod sse;
+mod stack;
+mod string;
+mod system;
 mod x87;
 
 use emu_cpu::{CodeSource, LiftOptions, slots};
@@ -71,13 +84,25 @@ pub struct Lifter {
     pc: u64,
     next: u64,
     flow: Flow,
+    /// The guest instructions so far, for finding jumps into the block.
+    pcs: Vec<u64>,
+    /// A jump was followed, so the block is not contiguous.
+    jumped: bool,
 }
 
 /// Lifts the block at `pc`. Never fails: an instruction that cannot be fetched, decoded or lifted
 /// becomes a trap.
 pub fn lift_block(mode: Mode, pc: u64, code: &mut dyn CodeSource, options: &LiftOptions) -> Block {
-    let mut l =
-        Lifter { b: Builder::new(pc), mode, options: *options, pc, next: pc, flow: Flow::Next };
+    let mut l = Lifter {
+        b: Builder::new(pc),
+        mode,
+        options: *options,
+        pc,
+        next: pc,
+        flow: Flow::Next,
+        pcs: Vec::with_capacity(MAX_INSNS),
+        jumped: false,
+    };
     l.run(code);
     l.b.finish()
 }
@@ -106,6 +131,7 @@ impl Lifter {
                 self.next = insn.next_ip();
                 self.flow = Flow::Next;
                 self.b.insn_start(self.pc, insn.len() as u8);
+                self.pcs.push(self.pc);
                 self.lift_insn(&insn);
                 self.pc = match self.flow {
                     Flow::Next => self.next,
@@ -113,9 +139,16 @@ impl Lifter {
                         self.b.jump(JumpKind::Jump, self.next);
                         return;
                     }
-                    Flow::Follow(target) => target,
+                    Flow::Follow(target) => {
+                        self.jumped = true;
+                        target
+                    }
                     Flow::Done => return,
                 };
+                if self.jumped && self.contains(self.pc) {
+                    self.b.jump(JumpKind::Jump, self.pc);
+                    return;
+                }
                 if let Flow::Follow(target) = self.flow {
                     let at = target.wrapping_sub(start) as usize;
                     if at >= window.len() || decoder.set_position(at).is_err() {
@@ -125,6 +158,11 @@ impl Lifter {
                 }
             }
         }
+    }
+
+    /// Whether the instruction at `pc` is in the block already.
+    fn contains(&self, pc: u64) -> bool {
+        self.pcs.contains(&pc)
     }
 
     fn is_full(&self) -> bool {

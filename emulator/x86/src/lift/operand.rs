@@ -92,6 +92,12 @@ impl Lifter {
     /// The address of the instruction's memory operand, with its segment base.
     pub fn ea(&mut self, i: &Instruction) -> Addr {
         let addr = self.offset(i);
+        self.with_segment(i, addr)
+    }
+
+    /// `addr` in the segment of the instruction's memory operand. All segments but FS and GS are
+    /// flat.
+    pub fn with_segment(&mut self, i: &Instruction, addr: Addr) -> Addr {
         let base_slot = match i.memory_segment() {
             Register::FS => slot::FS_BASE,
             Register::GS => slot::GS_BASE,
@@ -117,7 +123,11 @@ impl Lifter {
         let none = Addr { wrap32: self.mode == Mode::Bits32, ..Addr::base(Val::NONE) };
         let (base, index) = (i.memory_base(), i.memory_index());
         if i.is_ip_rel_memory_operand() {
-            let target = self.b.iconst(Ty::I64, i.ip_rel_memory_address());
+            let target = i.ip_rel_memory_address();
+            if i32::try_from(target).is_ok() {
+                return Addr { disp: target as i32, ..none };
+            }
+            let target = self.b.iconst(Ty::I64, target);
             return Addr::base(target);
         }
         let size = if base != Register::None {

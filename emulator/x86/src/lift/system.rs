@@ -1,0 +1,158 @@
+//! Flag instructions and what user code may do of system instructions.
+
+use emu_ir::{Cond, FlagKind, Op, Operand, TrapKind, Ty, Val, flags};
+use iced_x86::{Instruction, OpKind};
+
+use super::Lifter;
+use super::operand::int_ty;
+use crate::helper::Helper;
+use crate::state::{eflags, gpr, slot};
+
+/// `sahf`.
+pub(super) fn sahf(l: &mut Lifter) {
+    const TAKEN: u64 = (flags::CF | flags::PF | flags::AF | flags::ZF | flags::SF) as u64;
+    let ah = l.b.get(Ty::I8, slot::gpr(gpr::RAX) + 1);
+    let ah = l.b.bin(Op::And, Ty::I8, ah, TAKEN);
+    let ah = l.zext64(Ty::I8, ah);
+    let keep = l.b.flags_get(flags::OF);
+    let v = l.b.bin(Op::Or, Ty::I64, ah, keep);
+    l.b.flags_set(FlagKind::Raw, Ty::I64, v, 0, Val::NONE);
+}
+
+/// `lahf`.
+pub(super) fn lahf(l: &mut Lifter) {
+    let v = l.b.flags_get(flags::ALL & !flags::OF);
+    let v = l.b.bin(Op::Or, Ty::I64, v, eflags::FIXED);
+    let v = l.b.convert(Op::Trunc, Ty::I64, Ty::I8, v);
+    l.b.put(Ty::I8, slot::gpr(gpr::RAX) + 1, v);
+}
+
+/// What a carry instruction does to CF.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Carry {
+    Clear,
+    Set,
+    Complement,
+}
+
+/// `clc`, `stc`, `cmc`.
+pub(super) fn set_carry(l: &mut Lifter, change: Carry) {
+    let v = match change {
+        Carry::Clear => l.b.iconst(Ty::I8, 0),
+        Carry::Set => l.b.iconst(Ty::I8, 1),
+        Carry::Complement => l.b.flags_cond(Cond::Ae),
+    };
+    let keep = l.b.flags_get(FlagKind::Carry.keeps());
+    l.b.flags_set(FlagKind::Carry, Ty::I8, v, 0, keep);
+}
+
+/// `cld`, `std`.
+pub(super) fn set_direction(l: &mut Lifter, down: bool) {
+    let v = l.b.get(Ty::I64, slot::SYS_FLAGS);
+    let v = if down {
+        l.b.bin(Op::Or, Ty::I64, v, eflags::DF)
+    } else {
+        l.b.bin(Op::And, Ty::I64, v, !eflags::DF)
+    };
+    l.b.put(Ty::I64, slot::SYS_FLAGS, v);
+}
+
+/// `clflush`, `clflushopt`: faults like a load of the byte.
+pub(super) fn clflush(l: &mut Lifter, i: &Instruction) {
+    let m = l.ea(i);
+    l.b.load(Ty::I8, m);
+}
+
+/// `cpuid`: the architecture's hypercall when somebody listens.
+pub(super) fn cpuid(l: &mut Lifter) {
+    if l.options.hypercalls {
+        l.trap(TrapKind::Hypercall);
+        return;
+    }
+    l.helper(Ty::I64, Helper::Cpuid, &[]);
+}
+
+/// Splits an i64 into EDX:EAX.
+fn put_edx_eax(l: &mut Lifter, v: Val) {
+    let low = l.b.convert(Op::Trunc, Ty::I64, Ty::I32, v);
+    let high = l.b.bin(Op::Shr, Ty::I64, v, 32u64);
+    let high = l.b.convert(Op::Trunc, Ty::I64, Ty::I32, high);
+    l.b.put(Ty::I32, slot::gpr(gpr::RAX), low);
+    l.b.put(Ty::I32, slot::gpr(gpr::RDX), high);
+}
+
+/// `rdtsc`; `rdtscp` also gives the processor number, which is 0.
+pub(super) fn rdtsc(l: &mut Lifter, with_processor: bool) {
+    let v = l.helper(Ty::I64, Helper::Rdtsc, &[]);
+    put_edx_eax(l, v);
+    if with_processor {
+        let zero = l.b.iconst(Ty::I32, 0);
+        l.b.put(Ty::I32, slot::gpr(gpr::RCX), zero);
+    }
+}
+
+/// `xgetbv`.
+pub(super) fn xgetbv(l: &mut Lifter) {
+    let index = l.b.get(Ty::I32, slot::gpr(gpr::RCX));
+    let v = l.helper(Ty::I64, Helper::Xgetbv, &[index]);
+    put_edx_eax(l, v);
+}
+
+/// Sets ZF to `v` (0 or 1, i8) and leaves the other flags.
+fn set_zf(l: &mut Lifter, v: Val) {
+    let keep = l.b.flags_get(flags::ALL & !flags::ZF);
+    let v = l.zext64(Ty::I8, v);
+    let v = l.b.bin(Op::Shl, Ty::I64, v, 6u64);
+    let v = l.b.bin(Op::Or, Ty::I64, v, keep);
+    l.b.flags_set(FlagKind::Raw, Ty::I64, v, 0, Val::NONE);
+}
+
+/// `arpl`: raises the requested privilege level of a selector to that of another.
+pub(super) fn arpl(l: &mut Lifter, i: &Instruction) {
+    let (_, dst) = l.place(i, 0);
+    let ty = Ty::I16;
+    let src = l.read(i, 1);
+    let old = l.load_place(ty, dst);
+    let want = l.b.bin(Op::And, ty, src, 3u64);
+    let have = l.b.bin(Op::And, ty, old, 3u64);
+    let lower = l.b.cmp(Cond::B, ty, have, want);
+    let raised = l.b.bin(Op::And, ty, old, !3u64);
+    let raised = l.b.bin(Op::Or, ty, raised, want);
+    let r = l.b.select(ty, lower, raised, old);
+    l.store_place(ty, dst, r);
+    set_zf(l, lower);
+}
+
+/// A selector operand as an i64.
+fn selector(l: &mut Lifter, i: &Instruction, n: u32) -> Val {
+    let v = if i.op_kind(n) == OpKind::Register {
+        l.b.get(Ty::I16, slot::gpr(i.op_register(n).full_register().number()))
+    } else {
+        let m = l.ea(i);
+        l.b.load(Ty::I16, m)
+    };
+    l.zext64(Ty::I16, v)
+}
+
+/// `lar`, `lsl`: the helper returns the value with bit 32 set, or 0 for a selector it cannot use.
+pub(super) fn lar(l: &mut Lifter, i: &Instruction, helper: Helper) {
+    let s = selector(l, i, 1);
+    let found = l.helper(Ty::I64, helper, &[s]);
+    let ok = l.b.bin(Op::Shr, Ty::I64, found, 32u64);
+    let ok = l.b.convert(Op::Trunc, Ty::I64, Ty::I8, ok);
+    let dst = i.op0_register();
+    let ty = int_ty(dst.size());
+    let old = l.read_gpr(dst);
+    let v = l.b.bin(Op::And, Ty::I64, found, Operand::Imm(0xffff_ffff));
+    let v = l.b.convert(Op::Trunc, Ty::I64, ty, v);
+    let v = l.b.select(ty, ok, v, old);
+    l.write_gpr(dst, v);
+    set_zf(l, ok);
+}
+
+/// `verr`, `verw`.
+pub(super) fn verify(l: &mut Lifter, i: &Instruction, helper: Helper) {
+    let s = selector(l, i, 0);
+    let ok = l.helper(Ty::I8, helper, &[s]);
+    set_zf(l, ok);
+}
