@@ -35,6 +35,8 @@ impl Effects {
     pub const PURE: Effects = Effects { reads: false, writes: false, traps: false };
     /// Reads state.
     pub const READS: Effects = Effects { reads: true, writes: false, traps: false };
+    /// May trap, but leaves registers and flags alone (memory is another matter).
+    pub const TRAPS: Effects = Effects { reads: true, writes: false, traps: true };
     /// Reads and writes state.
     pub const STATE: Effects = Effects { reads: true, writes: true, traps: false };
     /// Reads and writes state, may trap.

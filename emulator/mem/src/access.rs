@@ -30,7 +30,7 @@ pub struct MemFault {
 }
 
 #[cold]
-fn fault(code: u64, addr: u64, write: bool) -> MemFault {
+pub(crate) fn fault(code: u64, addr: u64, write: bool) -> MemFault {
     let kind = match code {
         2 => FaultKind::Bus,
         3 => FaultKind::NonCanonical,
@@ -48,6 +48,8 @@ macro_rules! ex {
         ".pushsection emu_ex_table, \"aR\"\n.balign 4\n.long 2b - .\n.long 3b - .\n.popsection"
     };
 }
+
+pub(crate) use ex;
 
 /// A type guest memory is accessed as.
 pub trait Scalar: Copy + Default + private::Sealed {

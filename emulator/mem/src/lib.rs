@@ -5,6 +5,7 @@
 //!
 //! * [`access`] — loads, stores, atomics and copies that return a [`MemFault`] instead of dying
 //!   when the address is bad;
+//! * [`bulk`] — repeated string moves;
 //! * [`host_fault`] — the signal handler behind them, which generated code registers with too;
 //! * [`space`] — the map of what the guest has mapped, which every address the guest hands to a
 //!   system call and every plugin access is checked against, and which write-protects pages that
@@ -16,6 +17,7 @@
 compile_error!("emu-mem supports x86-64 Linux hosts only");
 
 pub mod access;
+pub mod bulk;
 pub mod host_fault;
 pub mod space;
 

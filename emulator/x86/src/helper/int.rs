@@ -1,6 +1,13 @@
 //! Integer and system instructions.
 
 use emu_cpu::CpuHeader;
+use emu_ir::{TrapKind, flags};
+use emu_mem::MemFault;
+use emu_mem::access::{self, Atomic};
+
+use super::x86;
+use crate::state::gpr;
+use crate::{X86Cpu, cpuid};
 
 /// The time-stamp counter.
 ///
@@ -9,4 +16,196 @@ use emu_cpu::CpuHeader;
 pub unsafe extern "C" fn rdtsc(_: *mut CpuHeader, _: u64, _: u64, _: u64, _: u64) -> u64 {
     // SAFETY: every x86-64 processor has the instruction.
     unsafe { core::arch::x86_64::_rdtsc() }
+}
+
+/// `cpuid`; the argument is 1 in 64-bit mode.
+///
+/// # Safety
+/// See [`emu_cpu::HelperFn`].
+pub unsafe extern "C" fn cpuid_insn(cpu: *mut CpuHeader, long: u64, _: u64, _: u64, _: u64) -> u64 {
+    // SAFETY: the caller's promise.
+    let cpu = unsafe { x86(cpu) };
+    let r = cpuid::cpuid(long != 0, cpu.gpr[gpr::RAX] as u32, cpu.gpr[gpr::RCX] as u32);
+    cpu.gpr[gpr::RAX] = u64::from(r.eax);
+    cpu.gpr[gpr::RBX] = u64::from(r.ebx);
+    cpu.gpr[gpr::RCX] = u64::from(r.ecx);
+    cpu.gpr[gpr::RDX] = u64::from(r.edx);
+    0
+}
+
+/// Faults with BoundRange unless (index, low, high) has low <= index <= high, all signed.
+///
+/// # Safety
+/// See [`emu_cpu::HelperFn`].
+pub unsafe extern "C" fn bound(cpu: *mut CpuHeader, index: u64, low: u64, high: u64, _: u64) -> u64 {
+    if !(low as i64..=high as i64).contains(&(index as i64)) {
+        // SAFETY: the caller's promise.
+        unsafe { x86(cpu) }.hdr.raise(TrapKind::BoundRange);
+    }
+    0
+}
+
+/// `crc32` of (crc so far, data, bytes of data).
+///
+/// # Safety
+/// See [`emu_cpu::HelperFn`].
+pub unsafe extern "C" fn crc32(_: *mut CpuHeader, crc: u64, data: u64, bytes: u64, _: u64) -> u64 {
+    if is_x86_feature_detected!("sse4.2") {
+        // SAFETY: the feature was just detected.
+        return u64::from(unsafe { crc32_host(crc as u32, data, bytes) });
+    }
+    /// The Castagnoli polynomial, bit-reversed.
+    const POLYNOMIAL: u32 = 0x82f6_3b78;
+    let mut crc = crc as u32;
+    for byte in data.to_le_bytes().into_iter().take(bytes as usize) {
+        crc ^= u32::from(byte);
+        for _ in 0..8 {
+            crc = crc >> 1 ^ if crc & 1 != 0 { POLYNOMIAL } else { 0 };
+        }
+    }
+    u64::from(crc)
+}
+
+#[target_feature(enable = "sse4.2")]
+fn crc32_host(crc: u32, data: u64, bytes: u64) -> u32 {
+    use core::arch::x86_64 as host;
+    match bytes {
+        1 => host::_mm_crc32_u8(crc, data as u8),
+        2 => host::_mm_crc32_u16(crc, data as u16),
+        4 => host::_mm_crc32_u32(crc, data as u32),
+        _ => host::_mm_crc32_u64(u64::from(crc), data) as u32,
+    }
+}
+
+/// Reports a read-modify-write of `old` to `new`.
+fn report_rmw(cpu: &mut CpuHeader, addr: u64, old: &[u8], new: &[u8]) {
+    let Some(hook) = cpu.mem_hook else { return };
+    let len = old.len() as u64;
+    // SAFETY: the hook was installed by the engine that owns this CPU; the slices are live.
+    unsafe {
+        hook(cpu, addr, len, old.as_ptr(), false, true);
+        hook(cpu, addr, len, old.as_ptr(), false, false);
+        hook(cpu, addr, len, new.as_ptr(), true, true);
+        hook(cpu, addr, len, new.as_ptr(), true, false);
+    }
+}
+
+/// `lock neg` of (address, bytes): the old value.
+///
+/// # Safety
+/// See [`emu_cpu::HelperFn`].
+pub unsafe extern "C" fn lock_neg(cpu: *mut CpuHeader, addr: u64, bytes: u64, _: u64, _: u64) -> u64 {
+    // SAFETY: the caller's promise.
+    let cpu = unsafe { x86(cpu) };
+    macro_rules! neg {
+        ($ty:ty) => {
+            update::<$ty>(addr, |v| v.wrapping_neg()).map(u64::from)
+        };
+    }
+    let old = match bytes {
+        1 => neg!(u8),
+        2 => neg!(u16),
+        4 => neg!(u32),
+        _ => neg!(u64),
+    };
+    match old {
+        Ok(old) => {
+            let n = bytes as usize;
+            let (a, b) = (old.to_le_bytes(), old.wrapping_neg().to_le_bytes());
+            report_rmw(&mut cpu.hdr, addr, &a[..n], &b[..n]);
+            old
+        }
+        Err(f) => {
+            cpu.hdr.raise_fault(f);
+            0
+        }
+    }
+}
+
+/// Replaces the value at `addr` by `f` of it, atomically; the old value.
+fn update<T: Atomic + PartialEq>(addr: u64, f: impl Fn(T) -> T) -> Result<T, MemFault> {
+    let mut old = access::load::<T>(addr).map_err(as_store)?;
+    loop {
+        let seen = T::cas(addr, old, f(old))?;
+        if seen == old {
+            return Ok(old);
+        }
+        old = seen;
+    }
+}
+
+/// A fault of the read half of a read-modify-write counts as a write.
+fn as_store(f: MemFault) -> MemFault {
+    MemFault { write: true, ..f }
+}
+
+fn set_zf(cpu: &mut X86Cpu, on: bool) {
+    let f = cpu.hdr.flags() & !flags::ZF;
+    cpu.hdr.set_flags(f | if on { flags::ZF } else { 0 });
+}
+
+/// `cmpxchg8b` at (address).
+///
+/// # Safety
+/// See [`emu_cpu::HelperFn`].
+pub unsafe extern "C" fn cmpxchg8b(cpu: *mut CpuHeader, addr: u64, _: u64, _: u64, _: u64) -> u64 {
+    // SAFETY: the caller's promise.
+    let cpu = unsafe { x86(cpu) };
+    let pair = |hi: usize, lo: usize| (cpu.gpr[hi] << 32) | (cpu.gpr[lo] & 0xffff_ffff);
+    let (expected, new) = (pair(gpr::RDX, gpr::RAX), pair(gpr::RCX, gpr::RBX));
+    match <u64 as Atomic>::cas(addr, expected, new) {
+        Ok(old) => {
+            let equal = old == expected;
+            let stored = if equal { new } else { old };
+            report_rmw(&mut cpu.hdr, addr, &old.to_le_bytes(), &stored.to_le_bytes());
+            if !equal {
+                cpu.gpr[gpr::RAX] = old & 0xffff_ffff;
+                cpu.gpr[gpr::RDX] = old >> 32;
+            }
+            set_zf(cpu, equal);
+        }
+        Err(f) => cpu.hdr.raise_fault(f),
+    }
+    0
+}
+
+/// `cmpxchg16b` at (address).
+///
+/// # Safety
+/// See [`emu_cpu::HelperFn`].
+pub unsafe extern "C" fn cmpxchg16b(cpu: *mut CpuHeader, addr: u64, _: u64, _: u64, _: u64) -> u64 {
+    // SAFETY: the caller's promise.
+    let cpu = unsafe { x86(cpu) };
+    if addr & 15 != 0 {
+        cpu.hdr.raise(TrapKind::Protection);
+        return 0;
+    }
+    let pair = |hi: usize, lo: usize| u128::from(cpu.gpr[hi]) << 64 | u128::from(cpu.gpr[lo]);
+    let (expected, new) = (pair(gpr::RDX, gpr::RAX), pair(gpr::RCX, gpr::RBX));
+    match access::cas128(addr, expected, new) {
+        Ok(old) => {
+            let equal = old == expected;
+            let stored = if equal { new } else { old };
+            report_rmw(&mut cpu.hdr, addr, &old.to_le_bytes(), &stored.to_le_bytes());
+            if !equal {
+                cpu.gpr[gpr::RAX] = old as u64;
+                cpu.gpr[gpr::RDX] = (old >> 64) as u64;
+            }
+            set_zf(cpu, equal);
+        }
+        Err(f) => cpu.hdr.raise_fault(f),
+    }
+    0
+}
+
+/// `xgetbv` of (index).
+///
+/// # Safety
+/// See [`emu_cpu::HelperFn`].
+pub unsafe extern "C" fn xgetbv(cpu: *mut CpuHeader, index: u64, _: u64, _: u64, _: u64) -> u64 {
+    cpuid::xgetbv(index as u32).unwrap_or_else(|| {
+        // SAFETY: the caller's promise.
+        unsafe { x86(cpu) }.hdr.raise(TrapKind::InvalidOpcode);
+        0
+    })
 }

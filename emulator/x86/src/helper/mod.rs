@@ -25,7 +25,40 @@ macro_rules! helpers {
 // Keep the families apart: rows are appended at the end of their family.
 helpers! {
     // Integer and system.
-    Rdtsc "rdtsc" int::rdtsc, PURE;
+    Rdtsc "rdtsc" int::rdtsc, STATE;
+    Cpuid "cpuid" int::cpuid_insn, STATE;
+    Xgetbv "xgetbv" int::xgetbv, TRAPS;
+    Bound "bound" int::bound, TRAPS;
+    Crc32 "crc32" int::crc32, PURE;
+    LockNeg "lock_neg" int::lock_neg, TRAPS;
+    Cmpxchg8b "cmpxchg8b" int::cmpxchg8b, FULL;
+    Cmpxchg16b "cmpxchg16b" int::cmpxchg16b, FULL;
+    RepMovs "rep_movs" string::movs, FULL;
+    RepStos "rep_stos" string::stos, FULL;
+    RepLods "rep_lods" string::lods, FULL;
+    RepCmps "rep_cmps" string::cmps, FULL;
+    RepScas "rep_scas" string::scas, FULL;
+    Rcl "rcl" shift::rcl, PURE;
+    Rcr "rcr" shift::rcr, PURE;
+    RclFlags "rcl_flags" shift::rcl_flags, PURE;
+    RcrFlags "rcr_flags" shift::rcr_flags, PURE;
+    Shld16Flags "shld16_flags" shift::shld16_flags, PURE;
+    Shld32Flags "shld32_flags" shift::shld32_flags, PURE;
+    Shld64Flags "shld64_flags" shift::shld64_flags, PURE;
+    Shrd16Flags "shrd16_flags" shift::shrd16_flags, PURE;
+    Shrd32Flags "shrd32_flags" shift::shrd32_flags, PURE;
+    Shrd64Flags "shrd64_flags" shift::shrd64_flags, PURE;
+    Aaa "aaa" bcd::aaa, PURE;
+    Aas "aas" bcd::aas, PURE;
+    Daa "daa" bcd::daa, PURE;
+    Das "das" bcd::das, PURE;
+    LoadSegment32 "load_segment32" segment::load32, FULL;
+    LoadSegment64 "load_segment64" segment::load64, FULL;
+    CheckCs "check_cs" segment::check_cs, TRAPS;
+    Lar "lar" segment::lar, READS;
+    Lsl "lsl" segment::lsl, READS;
+    Verr "verr" segment::verr, READS;
+    Verw "verw" segment::verw, READS;
 
     // MMX, SSE.
     Ldmxcsr "ldmxcsr" simd::ldmxcsr, FULL;
@@ -155,8 +188,12 @@ helpers! {
 
 }
 
+pub mod bcd;
 pub mod int;
+pub mod segment;
+pub mod shift;
 pub mod simd;
+pub mod string;
 pub mod x87;
 
 /// The x86 structure behind a header.

@@ -1,6 +1,6 @@
 //! The stack.
 
-use emu_ir::{Addr, FlagKind, Op, TrapKind, Ty, Val, flags};
+use emu_ir::{Addr, FlagKind, Op, Ty, Val, flags};
 use iced_x86::{Instruction, OpKind};
 
 use super::data::load_segment;
@@ -224,9 +224,4 @@ fn bp_register(ty: Ty) -> iced_x86::Register {
         Ty::I32 => iced_x86::Register::EBP,
         _ => iced_x86::Register::RBP,
     }
-}
-
-/// Refuses a far transfer that leaves the flat code segment.
-pub(super) fn refuse(l: &mut Lifter) {
-    l.trap(TrapKind::Protection);
 }

@@ -3,7 +3,7 @@
 use emu_ir::{Cond, FlagKind, Op, Operand, TrapKind, Ty, Val, flags};
 use iced_x86::{Instruction, OpKind};
 
-use super::Lifter;
+use super::{Lifter, Mode};
 use super::operand::int_ty;
 use crate::helper::Helper;
 use crate::state::{eflags, gpr, slot};
@@ -69,7 +69,8 @@ pub(super) fn cpuid(l: &mut Lifter) {
         l.trap(TrapKind::Hypercall);
         return;
     }
-    l.helper(Ty::I64, Helper::Cpuid, &[]);
+    let long = l.b.iconst(Ty::I64, u64::from(l.mode == Mode::Bits64));
+    l.helper(Ty::I64, Helper::Cpuid, &[long]);
 }
 
 /// Splits an i64 into EDX:EAX.
