@@ -37,7 +37,13 @@ pub unsafe extern "C" fn cpuid_insn(cpu: *mut CpuHeader, long: u64, _: u64, _: u
 ///
 /// # Safety
 /// See [`emu_cpu::HelperFn`].
-pub unsafe extern "C" fn bound(cpu: *mut CpuHeader, index: u64, low: u64, high: u64, _: u64) -> u64 {
+pub unsafe extern "C" fn bound(
+    cpu: *mut CpuHeader,
+    index: u64,
+    low: u64,
+    high: u64,
+    _: u64,
+) -> u64 {
     if !(low as i64..=high as i64).contains(&(index as i64)) {
         // SAFETY: the caller's promise.
         unsafe { x86(cpu) }.hdr.raise(TrapKind::BoundRange);
@@ -94,7 +100,13 @@ fn report_rmw(cpu: &mut CpuHeader, addr: u64, old: &[u8], new: &[u8]) {
 ///
 /// # Safety
 /// See [`emu_cpu::HelperFn`].
-pub unsafe extern "C" fn lock_neg(cpu: *mut CpuHeader, addr: u64, bytes: u64, _: u64, _: u64) -> u64 {
+pub unsafe extern "C" fn lock_neg(
+    cpu: *mut CpuHeader,
+    addr: u64,
+    bytes: u64,
+    _: u64,
+    _: u64,
+) -> u64 {
     // SAFETY: the caller's promise.
     let cpu = unsafe { x86(cpu) };
     macro_rules! neg {

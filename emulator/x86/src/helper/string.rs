@@ -113,7 +113,13 @@ fn run(cpu: &mut X86Cpu, body: impl FnOnce(&mut X86Cpu) -> Result<(), MemFault>)
 ///
 /// # Safety
 /// See [`emu_cpu::HelperFn`].
-pub unsafe extern "C" fn movs(cpu: *mut CpuHeader, size: u64, ab: u64, base: u64, mode: u64) -> u64 {
+pub unsafe extern "C" fn movs(
+    cpu: *mut CpuHeader,
+    size: u64,
+    ab: u64,
+    base: u64,
+    mode: u64,
+) -> u64 {
     // SAFETY: the caller's promise.
     let cpu = unsafe { x86(cpu) };
     let r = Rep::new(cpu, size, ab, base, mode);
@@ -147,7 +153,13 @@ pub unsafe extern "C" fn movs(cpu: *mut CpuHeader, size: u64, ab: u64, base: u64
 ///
 /// # Safety
 /// See [`emu_cpu::HelperFn`].
-pub unsafe extern "C" fn stos(cpu: *mut CpuHeader, size: u64, ab: u64, base: u64, mode: u64) -> u64 {
+pub unsafe extern "C" fn stos(
+    cpu: *mut CpuHeader,
+    size: u64,
+    ab: u64,
+    base: u64,
+    mode: u64,
+) -> u64 {
     // SAFETY: the caller's promise.
     let cpu = unsafe { x86(cpu) };
     let r = Rep::new(cpu, size, ab, base, mode);
@@ -176,7 +188,13 @@ pub unsafe extern "C" fn stos(cpu: *mut CpuHeader, size: u64, ab: u64, base: u64
 ///
 /// # Safety
 /// See [`emu_cpu::HelperFn`].
-pub unsafe extern "C" fn lods(cpu: *mut CpuHeader, size: u64, ab: u64, base: u64, mode: u64) -> u64 {
+pub unsafe extern "C" fn lods(
+    cpu: *mut CpuHeader,
+    size: u64,
+    ab: u64,
+    base: u64,
+    mode: u64,
+) -> u64 {
     // SAFETY: the caller's promise.
     let cpu = unsafe { x86(cpu) };
     let r = Rep::new(cpu, size, ab, base, mode);
@@ -230,7 +248,13 @@ fn compare(
 ///
 /// # Safety
 /// See [`emu_cpu::HelperFn`].
-pub unsafe extern "C" fn cmps(cpu: *mut CpuHeader, size: u64, ab: u64, base: u64, mode: u64) -> u64 {
+pub unsafe extern "C" fn cmps(
+    cpu: *mut CpuHeader,
+    size: u64,
+    ab: u64,
+    base: u64,
+    mode: u64,
+) -> u64 {
     // SAFETY: the caller's promise.
     let cpu = unsafe { x86(cpu) };
     let r = Rep::new(cpu, size, ab, base, mode);
@@ -249,7 +273,13 @@ pub unsafe extern "C" fn cmps(cpu: *mut CpuHeader, size: u64, ab: u64, base: u64
 ///
 /// # Safety
 /// See [`emu_cpu::HelperFn`].
-pub unsafe extern "C" fn scas(cpu: *mut CpuHeader, size: u64, ab: u64, base: u64, mode: u64) -> u64 {
+pub unsafe extern "C" fn scas(
+    cpu: *mut CpuHeader,
+    size: u64,
+    ab: u64,
+    base: u64,
+    mode: u64,
+) -> u64 {
     // SAFETY: the caller's promise.
     let cpu = unsafe { x86(cpu) };
     let r = Rep::new(cpu, size, ab, base, mode);

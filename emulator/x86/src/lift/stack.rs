@@ -90,7 +90,8 @@ pub(super) fn pop(l: &mut Lifter, i: &Instruction) -> bool {
         && gpr_slot(i.memory_base()).1 == slot::gpr(gpr::RSP)
         && i.memory_base().is_gpr()
     {
-        m.base = if m.wrap32 { l.b.convert(Op::Trunc, l.mode.word(), Ty::I32, after) } else { after };
+        m.base =
+            if m.wrap32 { l.b.convert(Op::Trunc, l.mode.word(), Ty::I32, after) } else { after };
     }
     let m = l.with_segment(i, m);
     l.b.store(ty, m, v);

@@ -12,9 +12,7 @@ use crate::state::{gpr, slot};
 fn address_ty(i: &Instruction) -> Ty {
     for n in 0..i.op_count() {
         match i.op_kind(n) {
-            OpKind::MemorySegSI
-            | OpKind::MemorySegDI
-            | OpKind::MemoryESDI => return Ty::I16,
+            OpKind::MemorySegSI | OpKind::MemorySegDI | OpKind::MemoryESDI => return Ty::I16,
             OpKind::MemorySegESI | OpKind::MemorySegEDI | OpKind::MemoryESEDI => return Ty::I32,
             _ => {}
         }

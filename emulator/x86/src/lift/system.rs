@@ -3,8 +3,8 @@
 use emu_ir::{Cond, FlagKind, Op, Operand, TrapKind, Ty, Val, flags};
 use iced_x86::{Instruction, OpKind};
 
-use super::{Lifter, Mode};
 use super::operand::int_ty;
+use super::{Lifter, Mode};
 use crate::helper::Helper;
 use crate::state::{eflags, gpr, slot};
 
