@@ -5,6 +5,10 @@ use emu_cpu::CpuHeader;
 use super::{code, enter, exact, x87_asm};
 use crate::helper::x86;
 
+/// Invalid operation: instructions that report results in condition bits leave them alone then, and
+/// for NaNs, so the host's bits may be those of an older instruction.
+const INVALID: u16 = 1;
+
 /// ST(0) op memory. `ESC` is the first opcode byte (0xd8 m32, 0xdc m64, 0xda i32, 0xde i16), `OP`
 /// the reg field of the second. Arguments: the operand's bits, its address, opcode.
 ///
@@ -146,10 +150,11 @@ pub unsafe extern "C" fn unary<const OP: u8, const C2: bool>(
     let x = &mut cpu.x87;
     let p = x.phys(0);
     if x.is_valid(p)
+        && (!C2 || x.st[p].is_finite())
         && let Some(_guard) = enter(x)
     {
         let sw: u16;
-        let fresh = x.fresh();
+        let fresh = x.fresh() | if C2 { INVALID } else { 0 };
         // SAFETY: loads a register, computes, and stores it unless a fresh exception came up.
         unsafe {
             x87_asm!("fld tbyte ptr [{a}]", ".byte 0xd9, {op}", "fnstsw ax",
@@ -227,10 +232,11 @@ pub unsafe extern "C" fn binary<const OP: u8, const CODES: bool>(
     let (top, next) = (x.phys(0), x.phys(1));
     if x.is_valid(top)
         && x.is_valid(next)
+        && (!CODES || x.st[top].is_finite() && x.st[next].is_finite())
         && let Some(_guard) = enter(x)
     {
         let sw: u16;
-        let fresh = x.fresh();
+        let fresh = x.fresh() | if CODES { INVALID } else { 0 };
         // SAFETY: loads two registers, computes, and stores one unless a fresh exception came up.
         unsafe {
             x87_asm!("fld tbyte ptr [{n}]", "fld tbyte ptr [{t}]", ".byte 0xd9, {op}", "fnstsw ax",

@@ -118,6 +118,12 @@ impl St {
         u16::from_le_bytes([self.0[8], self.0[9]])
     }
 
+    /// Neither infinity nor NaN.
+    #[inline(always)]
+    fn is_finite(&self) -> bool {
+        self.sign_exponent() & 0x7fff != 0x7fff
+    }
+
     #[inline(always)]
     fn set(&mut self, mantissa: u64, sign_exponent: u16) {
         self.0[..8].copy_from_slice(&mantissa.to_le_bytes());
