@@ -1,8 +1,8 @@
 //! MMX instructions, those of SSE to SSSE3 on MMX registers included.
 //!
-//! An MMX value is held as a vector whose upper half is zero. Every instruction except `emms`
-//! leaves the x87 stack with top 0 and all registers valid, and a register it writes with all ones
-//! in the exponent (SDM vol. 1, 9.6.2).
+//! An MMX value is held as a vector whose upper half is zero. Every instruction leaves the x87 stack
+//! with top 0 and all registers valid (`emms`: empty), and a register it writes with all ones in
+//! the exponent (SDM vol. 1, 9.6.2).
 
 use emu_ir::{Ty, Val, VecOp};
 use iced_x86::{Instruction, Mnemonic as M, Register};
@@ -14,8 +14,7 @@ use crate::state::slot;
 /// Lifts one instruction of this family; false when it is not one.
 pub(super) fn lift(l: &mut Lifter, i: &Instruction) -> bool {
     if i.mnemonic() == M::Emms {
-        let none = l.b.iconst(Ty::I8, 0);
-        l.b.put(Ty::I8, slot::X87_VALID, none);
+        set_stack(l, 0);
         return true;
     }
     let converts = matches!(i.mnemonic(), M::Cvtpi2ps | M::Cvtpi2pd);
@@ -23,22 +22,19 @@ pub(super) fn lift(l: &mut Lifter, i: &Instruction) -> bool {
         return false;
     }
     let done = moves(l, i) || conversions(l, i) || arithmetic(l, i);
-    if done && !is_cvtpi2pd_of_memory(i) {
-        enter_mmx(l);
+    // Conversions from memory touch no MMX register.
+    if done && !(converts && Lifter::is_mem(i, 1)) {
+        set_stack(l, 0xff);
     }
     done
 }
 
-fn is_cvtpi2pd_of_memory(i: &Instruction) -> bool {
-    i.mnemonic() == M::Cvtpi2pd && Lifter::is_mem(i, 1)
-}
-
-/// The state of the x87 unit after an MMX instruction.
-fn enter_mmx(l: &mut Lifter) {
+/// Leaves the x87 stack with top 0 and these registers valid.
+fn set_stack(l: &mut Lifter, valid: u64) {
     let top = l.b.iconst(Ty::I16, 0);
     l.b.put(Ty::I16, slot::X87_TOP, top);
-    let all = l.b.iconst(Ty::I8, 0xff);
-    l.b.put(Ty::I8, slot::X87_VALID, all);
+    let valid = l.b.iconst(Ty::I8, valid);
+    l.b.put(Ty::I8, slot::X87_VALID, valid);
 }
 
 fn read_mm_int(l: &mut Lifter, r: Register) -> Val {

@@ -30,9 +30,9 @@ fn regular(l: &mut Lifter, i: &Instruction) -> bool {
     if !dest.is_xmm() {
         return false;
     }
-    if is_zeroing(op, i) {
-        let zero = l.b.vzero(Ty::V128);
-        l.write_xmm(dest, zero);
+    if let Some(lanes) = constant_idiom(op, i) {
+        let constant = l.b.iconst(Ty::V128, lanes);
+        l.write_xmm(dest, constant);
         return true;
     }
     let src = l.vec_source(i, 1);
@@ -72,9 +72,17 @@ fn regular(l: &mut Lifter, i: &Instruction) -> bool {
     true
 }
 
-/// The idioms that clear a register whatever it holds.
-fn is_zeroing(op: VecOp, i: &Instruction) -> bool {
-    matches!(op, VecOp::Pxor | VecOp::Xorps | VecOp::Xorpd) && i.op0_register() == i.op1_register()
+/// The idioms that clear a register or set all its bits whatever it holds: what each 64-bit lane
+/// becomes.
+fn constant_idiom(op: VecOp, i: &Instruction) -> Option<u64> {
+    if i.op0_register() != i.op1_register() {
+        return None;
+    }
+    match op {
+        VecOp::Pxor | VecOp::Xorps | VecOp::Xorpd => Some(0),
+        VecOp::Pcmpeqb | VecOp::Pcmpeqw | VecOp::Pcmpeqd => Some(u64::MAX),
+        _ => None,
+    }
 }
 
 impl Lifter {

@@ -67,8 +67,9 @@ fn integer(l: &mut Lifter, i: &Instruction, ty: Ty) {
     if Lifter::is_mem(i, 0) {
         store_low(l, i, ty);
     } else if !dest.is_xmm() {
-        let v = l.read_xmm_low(i, 1, ty);
-        l.write_gpr(dest, v);
+        let v = l.read_xmm(src);
+        let x = l.vec_low(ty, v);
+        l.write_gpr(dest, x);
     } else if src.is_xmm() {
         let v = l.read_xmm(src);
         let r = l.vec1(VecOp::MovqLow, v, 0);

@@ -1,0 +1,173 @@
+//! Every form of every SIMD instruction of x86-64-v2, from the decoder's own tables.
+
+use emu_x86::Mode;
+use iced_x86::{
+    Code, CpuidFeature, Encoder, EncodingKind, Instruction, Mnemonic, OpCodeOperandKind, OpKind,
+    Register,
+};
+
+use super::state::Rng;
+
+const FEATURES: &[CpuidFeature] = &[
+    CpuidFeature::MMX,
+    CpuidFeature::SSE,
+    CpuidFeature::SSE2,
+    CpuidFeature::SSE3,
+    CpuidFeature::SSSE3,
+    CpuidFeature::SSE4_1,
+    CpuidFeature::SSE4_2,
+    CpuidFeature::AES,
+    CpuidFeature::PCLMULQDQ,
+];
+
+/// Instructions that came with those features but work on integer or x87 state.
+const OTHERS: &[Mnemonic] = &[
+    Mnemonic::Crc32,
+    Mnemonic::Fisttp,
+    Mnemonic::Lfence,
+    Mnemonic::Mfence,
+    Mnemonic::Movnti,
+    Mnemonic::Pause,
+    Mnemonic::Prefetchnta,
+    Mnemonic::Prefetcht0,
+    Mnemonic::Prefetcht1,
+    Mnemonic::Prefetcht2,
+    Mnemonic::Sfence,
+];
+
+/// An instruction with a choice between register and memory made.
+#[derive(Clone, Copy, Debug)]
+pub struct Form {
+    pub code: Code,
+    pub memory: bool,
+    pub mode: Mode,
+}
+
+fn is_simd(code: Code) -> bool {
+    let features = code.cpuid_features();
+    code.encoding() == EncodingKind::Legacy
+        && !features.is_empty()
+        && features.iter().all(|f| FEATURES.contains(f))
+        && !OTHERS.contains(&code.mnemonic())
+}
+
+fn may_be_memory(k: OpCodeOperandKind) -> bool {
+    use OpCodeOperandKind as K;
+    matches!(k, K::mem | K::mm_or_mem | K::xmm_or_mem | K::r32_or_mem | K::r64_or_mem)
+}
+
+fn may_be_register(k: OpCodeOperandKind) -> bool {
+    k != OpCodeOperandKind::mem
+}
+
+/// All forms.
+pub fn all() -> Vec<Form> {
+    let mut forms = Vec::new();
+    for code in Code::values().filter(|c| is_simd(*c)) {
+        let info = code.op_code();
+        for (mode, has) in [(Mode::Bits64, info.mode64()), (Mode::Bits32, info.mode32())] {
+            for memory in [false, true] {
+                let kinds = info.op_kinds();
+                let possible = if memory {
+                    kinds.iter().any(|k| may_be_memory(*k))
+                } else {
+                    kinds.iter().all(|k| may_be_register(*k))
+                };
+                if has && possible {
+                    forms.push(Form { code, memory, mode });
+                }
+            }
+        }
+    }
+    forms
+}
+
+impl Form {
+    /// Whether the instruction has a control byte.
+    pub fn has_imm(self) -> bool {
+        self.code.op_code().op_kinds().contains(&OpCodeOperandKind::imm8)
+    }
+
+    /// Bytes of the memory operand.
+    pub fn memory_size(self) -> usize {
+        let mut i = Instruction::default();
+        i.set_code(self.code);
+        i.memory_size().size()
+    }
+
+    /// Whether a misaligned memory operand is a protection fault.
+    pub fn needs_alignment(self) -> bool {
+        let mnemonic = self.code.mnemonic();
+        self.memory
+            && self.memory_size() == 16
+            && !matches!(
+                mnemonic,
+                Mnemonic::Movups
+                    | Mnemonic::Movupd
+                    | Mnemonic::Movdqu
+                    | Mnemonic::Lddqu
+                    | Mnemonic::Pcmpistri
+                    | Mnemonic::Pcmpistrm
+                    | Mnemonic::Pcmpestri
+                    | Mnemonic::Pcmpestrm
+                    | Mnemonic::Pcmpestri64
+                    | Mnemonic::Pcmpestrm64
+            )
+    }
+
+    /// The instruction with generated registers; memory operands are at [rsi].
+    pub fn instruction(self, r: &mut Rng, imm: u8) -> Instruction {
+        use OpCodeOperandKind as K;
+        let long = self.mode == Mode::Bits64;
+        let mut i = Instruction::default();
+        i.set_code(self.code);
+        let vectors = if long { 16 } else { 8 };
+        let same = (r.below(8) == 0).then(|| r.below(vectors) as u32);
+        for (n, &kind) in self.code.op_code().op_kinds().iter().enumerate() {
+            let n = n as u32;
+            if self.memory && may_be_memory(kind) {
+                i.set_op_kind(n, OpKind::Memory);
+                i.set_memory_base(if long { Register::RSI } else { Register::ESI });
+                continue;
+            }
+            let vector = |r: &mut Rng, count| same.unwrap_or(r.below(count) as u32);
+            let register = match kind {
+                K::xmm_reg | K::xmm_rm | K::xmm_or_mem => Register::XMM0 + vector(r, vectors),
+                K::mm_reg | K::mm_rm | K::mm_or_mem => Register::MM0 + (vector(r, 8) & 7),
+                K::r32_reg | K::r32_rm | K::r32_or_mem => {
+                    let legacy = [Register::EAX, Register::ECX, Register::EDX, Register::EBX];
+                    if long { r.pick(&[Register::EAX, Register::R9D]) } else { r.pick(&legacy) }
+                }
+                K::r64_reg | K::r64_rm | K::r64_or_mem => {
+                    r.pick(&[Register::RAX, Register::RBX, Register::R11])
+                }
+                K::imm8 => {
+                    i.set_op_kind(n, OpKind::Immediate8);
+                    i.set_immediate8(imm);
+                    continue;
+                }
+                K::seg_rDI => {
+                    i.set_op_kind(
+                        n,
+                        if long { OpKind::MemorySegRDI } else { OpKind::MemorySegEDI },
+                    );
+                    continue;
+                }
+                other => panic!("{:?}: operand kind {other:?}", self.code),
+            };
+            i.set_op_kind(n, OpKind::Register);
+            i.set_op_register(n, register);
+        }
+        i
+    }
+
+    /// Encodes an instruction of this form.
+    pub fn encode(self, i: &Instruction) -> Vec<u8> {
+        let bits = if self.mode == Mode::Bits64 { 64 } else { 32 };
+        let mut encoder = Encoder::new(bits);
+        if let Err(e) = encoder.encode(i, super::guest::PC) {
+            panic!("{:?}: {e}", self.code);
+        }
+        encoder.take_buffer()
+    }
+}
