@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::{Abi, Thread};
+use crate::{Abi, Event, Machine, Thread};
 
 /// How a guest process ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -58,6 +58,8 @@ pub struct Layout {
     pub sigreturn: u64,
     /// Address of the vDSO's `__kernel_rt_sigreturn` (i386).
     pub rt_sigreturn: u64,
+    /// Readable mappings are executable too (`READ_IMPLIES_EXEC`).
+    pub read_implies_exec: bool,
 }
 
 /// A guest process.
@@ -81,6 +83,11 @@ impl Process {
     /// The thread that runs.
     pub fn thread(&mut self) -> &mut Thread {
         &mut self.threads[self.current]
+    }
+
+    /// Tells the watchers what happened.
+    pub fn emit(&mut self, m: &mut dyn Machine, event: &Event<'_>) {
+        m.event(&mut self.threads[self.current].cpu, event);
     }
 
     /// Its processor.
