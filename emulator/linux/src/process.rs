@@ -33,6 +33,8 @@ pub struct Program {
     pub args: (u64, u64),
     /// Guest range of the environment strings (`/proc/self/environ`).
     pub env: (u64, u64),
+    /// Entry point of the program itself (not of its interpreter).
+    pub entry: u64,
     /// Thread name (`/proc/self/comm`): at most 15 bytes.
     pub comm: Vec<u8>,
 }

@@ -1,0 +1,204 @@
+//! The host side of signals: one handler, one slot, and the call stub that cannot miss a signal.
+//!
+//! Only the run thread receives signals; every other thread of the host blocks them all.
+
+use core::arch::naked_asm;
+use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use super::{Action, DEFAULT, DefaultAction, IGNORE, SYNCHRONOUS, SigInfo, bit, default_action, sa};
+
+/// The signal the handler took, until the run loop takes it over.
+struct Slot(UnsafeCell<[u8; 128]>);
+
+// SAFETY: written by the handler only while `FULL` is false and read by the run loop only while it
+// is true; both run on the run thread, and the handler blocks all other signals until then.
+unsafe impl Sync for Slot {}
+
+static SLOT: Slot = Slot(UnsafeCell::new([0; 128]));
+static FULL: AtomicBool = AtomicBool::new(false);
+/// Nonzero while a signal waits in the slot; read by [`call_interruptible`]'s code.
+static ATTENTION: AtomicU32 = AtomicU32::new(0);
+
+/// Whether a signal waits to be taken.
+pub fn pending() -> bool {
+    FULL.load(Ordering::Acquire)
+}
+
+/// Takes the signal that waits. All signals stay blocked on the host until [`set_mask`].
+pub fn take() -> Option<SigInfo> {
+    if !FULL.load(Ordering::Acquire) {
+        return None;
+    }
+    // SAFETY: FULL is set, so the handler is done with the slot and cannot run again before the
+    // mask is opened.
+    let info = SigInfo(unsafe { *SLOT.0.get() });
+    ATTENTION.store(0, Ordering::Release);
+    FULL.store(false, Ordering::Release);
+    Some(info)
+}
+
+extern "C" fn on_signal(_signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    // SAFETY: the kernel passes valid pointers to an SA_SIGINFO handler.
+    let (info, context) = unsafe { (&*info, &mut *context.cast::<libc::ucontext_t>()) };
+    if FULL.load(Ordering::Acquire) {
+        // Cannot happen while the mask is closed; keep the first.
+        return;
+    }
+    // SAFETY: the slot is empty, so nobody reads it.
+    unsafe { *SLOT.0.get() = SigInfo::from_host(info).0 };
+    FULL.store(true, Ordering::Release);
+    ATTENTION.store(1, Ordering::Release);
+    // Everything but the fault signals stays blocked until the run loop has taken this one.
+    // SAFETY: the kernel's mask is the first 8 bytes of the libc type.
+    unsafe { *(&raw mut context.uc_sigmask).cast::<u64>() = !SYNCHRONOUS };
+    // Between the check and the system-call instruction of the stub: do not enter the kernel.
+    let pc = context.uc_mcontext.gregs[libc::REG_RIP as usize] as u64;
+    if (&raw const emu_linux_call_start as u64..=&raw const emu_linux_call_insn as u64).contains(&pc)
+    {
+        context.uc_mcontext.gregs[libc::REG_RIP as usize] =
+            &raw const emu_linux_call_interrupted as i64;
+    }
+    emu_engine::request_interrupt();
+}
+
+unsafe extern "C" {
+    static emu_linux_call_start: u8;
+    static emu_linux_call_insn: u8;
+    static emu_linux_call_interrupted: u8;
+}
+
+/// `syscall(nr, a0..a5)`, unless a signal waits: then `-EINTR` without entering the kernel.
+///
+/// # Safety
+/// As for the system call.
+#[unsafe(naked)]
+unsafe extern "C" fn raw_call(
+    attention: *const AtomicU32,
+    nr: u64,
+    args: *const [u64; 6],
+) -> i64 {
+    naked_asm!(
+        "mov rax, rsi",
+        "mov rcx, rdi",
+        "mov r11, rdx",
+        "mov rdi, [r11]",
+        "mov rsi, [r11 + 8]",
+        "mov rdx, [r11 + 16]",
+        "mov r10, [r11 + 24]",
+        "mov r8, [r11 + 32]",
+        "mov r9, [r11 + 40]",
+        ".globl emu_linux_call_start",
+        "emu_linux_call_start:",
+        "cmp dword ptr [rcx], 0",
+        "jne emu_linux_call_interrupted",
+        ".globl emu_linux_call_insn",
+        "emu_linux_call_insn:",
+        "syscall",
+        "ret",
+        ".globl emu_linux_call_interrupted",
+        "emu_linux_call_interrupted:",
+        "mov rax, -4",
+        "ret",
+    )
+}
+
+/// A host system call that a signal interrupts reliably: if one is waiting or arrives just before
+/// the kernel is entered, the result is `-EINTR` at once.
+///
+/// # Safety
+/// As for the system call with these arguments.
+pub unsafe fn call_interruptible(nr: i64, args: &[u64; 6]) -> i64 {
+    // SAFETY: the caller's promise; the flag is a static.
+    unsafe { raw_call(&ATTENTION, nr as u64, args) }
+}
+
+/// Sets the host's mask to the guest's (fault signals are never blocked on the host).
+pub fn set_mask(guest: u64) {
+    let mask = guest & !SYNCHRONOUS;
+    // SAFETY: the kernel reads 8 bytes.
+    unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigprocmask,
+            libc::SIG_SETMASK,
+            &mask,
+            core::ptr::null_mut::<u64>(),
+            8,
+        );
+    }
+}
+
+/// The host's mask.
+pub fn mask() -> u64 {
+    let mut mask = 0u64;
+    // SAFETY: the kernel writes 8 bytes.
+    unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigprocmask,
+            libc::SIG_SETMASK,
+            core::ptr::null::<u64>(),
+            &mut mask,
+            8,
+        );
+    }
+    mask
+}
+
+/// Makes the host's disposition of a signal fit the guest's action.
+pub fn set_action(signal: i32, action: &Action) {
+    if bit(signal) & (SYNCHRONOUS | super::UNMASKABLE) != 0 {
+        return;
+    }
+    let ignored_by_default =
+        matches!(default_action(signal), DefaultAction::Ignore | DefaultAction::Stop);
+    // SAFETY: sigaction is plain data.
+    let mut host: libc::sigaction = unsafe { core::mem::zeroed() };
+    host.sa_sigaction = match action.handler {
+        IGNORE => libc::SIG_IGN,
+        DEFAULT if ignored_by_default => libc::SIG_DFL,
+        _ => on_signal as *const () as usize,
+    };
+    host.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+    for (guest, flag) in
+        [(sa::NOCLDSTOP, libc::SA_NOCLDSTOP), (sa::NOCLDWAIT, libc::SA_NOCLDWAIT)]
+    {
+        if action.flags & guest != 0 {
+            host.sa_flags |= flag;
+        }
+    }
+    // SAFETY: a valid action whose handler is async-signal-safe.
+    unsafe {
+        libc::sigfillset(&mut host.sa_mask);
+        for s in [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP] {
+            libc::sigdelset(&mut host.sa_mask, s);
+        }
+        libc::sigaction(signal, &host, core::ptr::null_mut());
+    }
+}
+
+/// Whether the host process started with the signal ignored.
+pub fn inherited_ignore(signal: i32) -> bool {
+    // The Rust runtime ignores SIGPIPE itself; what it was before is not known.
+    if signal == libc::SIGPIPE {
+        return false;
+    }
+    // SAFETY: sigaction is plain data, filled by the call.
+    unsafe {
+        let mut old: libc::sigaction = core::mem::zeroed();
+        libc::sigaction(signal, core::ptr::null(), &mut old) == 0
+            && old.sa_sigaction == libc::SIG_IGN
+    }
+}
+
+/// Ends the host process by a signal, as the guest ended. Returns only if that fails.
+pub fn die(signal: i32) {
+    // SAFETY: plain signal calls on the calling thread.
+    unsafe {
+        libc::signal(signal, libc::SIG_DFL);
+        let mut set: libc::sigset_t = core::mem::zeroed();
+        libc::sigemptyset(&mut set);
+        libc::sigaddset(&mut set, signal);
+        libc::raise(signal);
+        libc::pthread_sigmask(libc::SIG_UNBLOCK, &set, core::ptr::null_mut());
+    }
+}
