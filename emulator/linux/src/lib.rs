@@ -7,23 +7,35 @@
 //!
 //! Layers, from the outside in:
 //! * [`process`], [`thread`] — the state of the guest process and of its threads;
-//! * [`elf`], `load`, `stack`, `vdso` — what `execve` does;
-//! * `mm` — the guest's address space;
-//! * `signal` — queues, delivery, frames;
-//! * `sys` — the system calls: one table row and one function each.
+//! * [`elf`], [`load`], [`stack`], [`vdso`] — what `execve` does;
+//! * [`mm`] — the guest's address space;
+//! * [`signal`] — queues, delivery, frames;
+//! * [`sys`] — the system calls: one table row and one function each.
 
 pub mod abi;
+pub mod elf;
 mod engine;
 pub mod errno;
 pub mod events;
+pub mod load;
 pub mod machine;
+pub mod mm;
+pub mod nondet;
 pub mod process;
+mod run;
+pub mod segments;
+pub mod signal;
+pub mod stack;
 pub mod sys;
 pub mod thread;
+mod trap;
+pub mod vdso;
 
 pub use abi::Abi;
 pub use errno::{Errno, SysResult};
 pub use events::Event;
+pub use load::{LoadError, LoadRequest};
 pub use machine::{Machine, Stop};
 pub use process::{ExitStatus, Process};
+pub use run::end_host_process;
 pub use thread::Thread;

@@ -154,11 +154,8 @@ fn show(path: &[u8]) -> String {
 /// Opens a file for execution, with the kernel's checks.
 fn open(path: &[u8]) -> Result<File, LoadError> {
     let shown = || show(path);
-    let deny = |errno, why: &str| LoadError::NotExecutable {
-        path: shown(),
-        errno,
-        why: why.to_owned(),
-    };
+    let deny =
+        |errno, why: &str| LoadError::NotExecutable { path: shown(), errno, why: why.to_owned() };
     let os = Path::new(OsStr::from_bytes(path));
     let file = File::open(os).map_err(|e| match Errno::of(&e) {
         Errno::ENOENT => LoadError::NotFound { path: shown() },
@@ -172,8 +169,7 @@ fn open(path: &[u8]) -> Result<File, LoadError> {
     if !meta.is_file() {
         return Err(deny(Errno::EACCES, "it is not a regular file"));
     }
-    let c_path = std::ffi::CString::new(path)
-        .map_err(|_| LoadError::NotFound { path: shown() })?;
+    let c_path = std::ffi::CString::new(path).map_err(|_| LoadError::NotFound { path: shown() })?;
     // SAFETY: the path is NUL-terminated. Effective ids decide, as for execve.
     let ok = unsafe {
         libc::faccessat(libc::AT_FDCWD, c_path.as_ptr(), libc::X_OK, libc::AT_EACCESS) == 0
@@ -218,8 +214,7 @@ pub fn prepare(request: &LoadRequest) -> Result<Prepared, LoadError> {
         })?;
         path = interp;
     }
-    let image = elf::parse(&file)
-        .map_err(|source| LoadError::Elf { path: show(&path), source })?;
+    let image = elf::parse(&file).map_err(|source| LoadError::Elf { path: show(&path), source })?;
     let interp = match &image.interp {
         None => None,
         Some(p) => Some(open_interp(&path, p, image.abi)?),
@@ -266,11 +261,7 @@ pub fn parse_shebang(start: &[u8]) -> Option<(Vec<u8>, Option<Vec<u8>>)> {
     Some((interp.to_vec(), arg))
 }
 
-fn open_interp(
-    path: &[u8],
-    interp: &[u8],
-    abi: Abi,
-) -> Result<(Image, File, String), LoadError> {
+fn open_interp(path: &[u8], interp: &[u8], abi: Abi) -> Result<(Image, File, String), LoadError> {
     let bad = |why: String, errno| LoadError::Interpreter {
         path: show(path),
         interp: show(interp),
@@ -426,8 +417,7 @@ fn map_image(
         }
         let end = mm::page_up(vaddr + s.memsz).ok_or(Errno::ENOMEM)?;
         if end > mapped_to {
-            let request =
-                MapRequest::anonymous(Place::Fixed(mapped_to), end - mapped_to, prot);
+            let request = MapRequest::anonymous(Place::Fixed(mapped_to), end - mapped_to, prot);
             mm::map(p, m, &request)?;
         }
     }
@@ -442,10 +432,8 @@ fn interp_bias(p: &Process, m: &mut dyn Machine, image: &Image) -> Result<u64, E
     let (low, high) = image.span();
     let align = image.align;
     let len = (high - low).checked_add(align - PAGE).ok_or(Errno::ENOMEM)?;
-    let base = m
-        .space()
-        .find_free(len, p.abi.min_address(), p.abi.mmap_top())
-        .ok_or(Errno::ENOMEM)?;
+    let base =
+        m.space().find_free(len, p.abi.min_address(), p.abi.mmap_top()).ok_or(Errno::ENOMEM)?;
     Ok(base.next_multiple_of(align).wrapping_sub(low & !(align - 1)))
 }
 

@@ -144,12 +144,7 @@ pub fn map(p: &mut Process, m: &mut dyn Machine, request: &MapRequest<'_>) -> Sy
 }
 
 /// The address for a new mapping, and whether it may replace others.
-fn place(
-    p: &Process,
-    m: &mut dyn Machine,
-    place: Place,
-    len: u64,
-) -> Result<(u64, bool), Errno> {
+fn place(p: &Process, m: &mut dyn Machine, place: Place, len: u64) -> Result<(u64, bool), Errno> {
     let (low, top) = (p.abi.min_address(), p.abi.task_size());
     let fits = |addr: u64| addr >= low && addr.checked_add(len).is_some_and(|e| e <= top);
     match place {
@@ -164,11 +159,7 @@ fn place(
                 let free = m.space().is_free(addr, addr + len);
                 return Ok((addr, !free));
             }
-            if m.space().is_free(addr, addr + len) {
-                Ok((addr, false))
-            } else {
-                Err(Errno::EEXIST)
-            }
+            if m.space().is_free(addr, addr + len) { Ok((addr, false)) } else { Err(Errno::EEXIST) }
         }
         Place::Low => m
             .space()
@@ -274,12 +265,15 @@ fn forget(p: &mut Process, m: &mut dyn Machine, start: u64, end: u64) {
 
 /// Tells watchers about the module whose code was just mapped at `addr`.
 fn announce_module(p: &mut Process, m: &mut dyn Machine, addr: u64) {
-    let space = m.space();
-    let Some((start, end, mapping)) = space.find(addr) else { return };
-    let (inode, dev, name) = (mapping.inode, mapping.dev, mapping.name.clone());
+    let found = m.space().find(addr).map(|(s, e, g)| (s, e, g.clone()));
+    let Some((start, end, of)) = found else { return };
     let (mut base, mut top) = (start, end);
-    let all: Vec<(u64, u64)> =
-        space.iter().filter(|(_, _, o)| o.inode == inode && o.dev == dev).map(|(s, e, _)| (s, e)).collect();
+    let all: Vec<(u64, u64)> = m
+        .space()
+        .iter()
+        .filter(|(_, _, o)| o.inode == of.inode && o.dev == of.dev)
+        .map(|(s, e, _)| (s, e))
+        .collect();
     for &(s, e) in all.iter().rev() {
         if e == base {
             base = s;
@@ -291,16 +285,14 @@ fn announce_module(p: &mut Process, m: &mut dyn Machine, addr: u64) {
         }
     }
     let id = crate::elf::build_id(base);
-    p.emit(
-        m,
-        &Event::ModuleLoaded { path: &name, base, size: top - base, build_id: &id },
-    );
+    p.emit(m, &Event::ModuleLoaded { path: &of.name, base, size: top - base, build_id: &id });
 }
 
 /// Unmaps `start..end` (page-aligned, in user space).
 pub fn unmap(p: &mut Process, m: &mut dyn Machine, start: u64, end: u64) -> Result<(), Errno> {
     m.invalidate(start, end);
-    for (s, e, _) in m.space().overlapping(start, end) {
+    let parts = m.space().overlapping(start, end);
+    for (s, e, _) in parts {
         // SAFETY: the guest owns what its address space lists.
         let r = unsafe { libc::munmap(s as *mut libc::c_void, (e - s) as usize) };
         check(i64::from(r))?;
@@ -331,7 +323,8 @@ pub fn protect(
 ) -> Result<(), Errno> {
     let mut at = start;
     let mut new_code = Vec::new();
-    for (s, e, mapping) in m.space().overlapping(start, end) {
+    let parts = m.space().overlapping(start, end);
+    for (s, e, mapping) in parts {
         if s > at {
             return Err(Errno::ENOMEM);
         }

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::load::{self, LoadError, LoadRequest};
+use crate::signal::{self, Action, Actions, IGNORE};
 use crate::{Abi, Event, Machine, Thread};
 
 /// How a guest process ended.
@@ -77,11 +79,43 @@ pub struct Process {
     pub threads: Vec<Thread>,
     /// Index of the thread that runs.
     pub current: usize,
+    /// What the guest wants done with signals.
+    pub actions: Actions,
     /// Set when the process has ended.
     pub exit: Option<ExitStatus>,
 }
 
 impl Process {
+    /// Loads a program into an empty guest of `m`.
+    pub fn load(request: &LoadRequest, m: &mut dyn Machine) -> Result<Process, LoadError> {
+        let prepared = load::prepare(request)?;
+        // SAFETY: cannot fail.
+        let pid = unsafe { libc::getpid() };
+        let mut p = Process {
+            abi: prepared.abi(),
+            program: Program::default(),
+            layout: Layout::default(),
+            threads: vec![Thread::new(pid)],
+            current: 0,
+            actions: Actions::default(),
+            exit: None,
+        };
+        prepared.commit(&mut p, m)?;
+        p.take_over_signals();
+        Ok(p)
+    }
+
+    /// Routes the host's signals to the guest; ignored and blocked ones stay so.
+    fn take_over_signals(&mut self) {
+        for n in 1..=signal::COUNT {
+            if signal::host::inherited_ignore(n) {
+                self.actions.set(n, Action { handler: IGNORE, ..Action::default() });
+            }
+            signal::host::set_action(n, &self.actions.get(n));
+        }
+        self.thread().signals.blocked = signal::host::mask();
+    }
+
     /// The thread that runs.
     pub fn thread(&mut self) -> &mut Thread {
         &mut self.threads[self.current]

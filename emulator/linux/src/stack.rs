@@ -124,9 +124,8 @@ pub fn build(spec: &StackSpec<'_>) -> Stack {
     // The kernel leaves one more zero pair.
     let aux_words = 2 * (aux.len() + 1);
     let items = 1 + spec.argv.len() + 1 + spec.envp.len() + 1;
-    let sp = (random_at & !(word as u64 - 1))
-        .wrapping_sub(((aux_words + items) * word) as u64)
-        & !15;
+    let sp =
+        (random_at & !(word as u64 - 1)).wrapping_sub(((aux_words + items) * word) as u64) & !15;
 
     let mut bytes = Vec::with_capacity((spec.top - sp) as usize);
     let put = |bytes: &mut Vec<u8>, v: u64| bytes.extend(&v.to_le_bytes()[..word]);

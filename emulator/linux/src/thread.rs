@@ -2,6 +2,9 @@
 
 use emu_x86::X86Cpu;
 
+use crate::Errno;
+use crate::signal::ThreadSignals;
+
 /// A guest thread: processor state and what the kernel keeps per thread.
 #[derive(Debug)]
 pub struct Thread {
@@ -13,15 +16,17 @@ pub struct Thread {
     pub clear_child_tid: u64,
     /// Robust-futex list head and its length (`set_robust_list`).
     pub robust_list: (u64, u64),
-    /// Result and arguments of the system call in progress, needed to restart it.
-    pub restart: Option<Restart>,
+    /// A system call that a signal interrupted, until it is decided how it goes on.
+    pub interrupted: Option<Interrupted>,
+    /// Signal state.
+    pub signals: ThreadSignals,
 }
 
-/// How a system call that was interrupted starts again.
+/// A system call that a signal interrupted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Restart {
-    /// Pc of the system-call instruction.
-    pub pc: u64,
+pub struct Interrupted {
+    /// How it restarts: one of the `ERESTART` errors.
+    pub errno: Errno,
     /// Call number, to put back into the number register.
     pub number: u64,
 }
@@ -29,6 +34,13 @@ pub struct Restart {
 impl Thread {
     /// A thread with fresh processor state.
     pub fn new(tid: i32) -> Thread {
-        Thread { tid, cpu: Box::default(), clear_child_tid: 0, robust_list: (0, 0), restart: None }
+        Thread {
+            tid,
+            cpu: Box::default(),
+            clear_child_tid: 0,
+            robust_list: (0, 0),
+            interrupted: None,
+            signals: ThreadSignals::default(),
+        }
     }
 }

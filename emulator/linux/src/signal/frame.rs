@@ -52,8 +52,12 @@ pub fn set_up(p: &mut Process, info: &SigInfo, action: &Action) -> Result<(), Er
 }
 
 /// Where a frame goes: (address above which nothing may be written, runs on the alternate stack).
-pub(super) fn stack_for(cpu: &X86Cpu, signals: &ThreadSignals, action: &Action, red_zone: u64)
--> Result<(u64, Option<AltStack>), Errno> {
+pub(super) fn stack_for(
+    cpu: &X86Cpu,
+    signals: &ThreadSignals,
+    action: &Action,
+    red_zone: u64,
+) -> Result<(u64, Option<AltStack>), Errno> {
     let sp = cpu.gpr[gpr::RSP];
     let alt = signals.alt;
     let below = sp.wrapping_sub(red_zone);

@@ -1,9 +1,9 @@
 //! The i386 signal frames (arch/x86/include/asm/sigframe.h, `struct sigframe_ia32` and
 //! `struct rt_sigframe_ia32`).
 
+use emu_x86::X86Cpu;
 use emu_x86::fxsave::{self, FxLayout};
 use emu_x86::state::{gpr, seg};
-use emu_x86::X86Cpu;
 
 use super::frame::{self, Frame};
 use super::{Action, AltStack, SS_AUTODISARM, SigInfo, sa};
@@ -32,9 +32,8 @@ const RT_SIZE: usize = RT_RETCODE + 8;
 const FSAVE: usize = 112;
 
 /// The general registers in the order of `struct sigcontext_32`, from offset 16 on.
-const ORDER: [usize; 8] = [
-    gpr::RDI, gpr::RSI, gpr::RBP, gpr::RSP, gpr::RBX, gpr::RDX, gpr::RCX, gpr::RAX,
-];
+const ORDER: [usize; 8] =
+    [gpr::RDI, gpr::RSI, gpr::RBP, gpr::RSP, gpr::RBX, gpr::RDX, gpr::RCX, gpr::RAX];
 const TRAPNO: usize = 48;
 const ERR: usize = 52;
 const IP: usize = 56;

@@ -21,8 +21,22 @@ const UC_FLAGS: u64 = 6;
 
 /// The general registers in the order of `struct sigcontext`.
 const ORDER: [usize; 16] = [
-    8, 9, 10, 11, 12, 13, 14, 15, gpr::RDI, gpr::RSI, gpr::RBP, gpr::RBX, gpr::RDX, gpr::RAX,
-    gpr::RCX, gpr::RSP,
+    8,
+    9,
+    10,
+    11,
+    12,
+    13,
+    14,
+    15,
+    gpr::RDI,
+    gpr::RSI,
+    gpr::RBP,
+    gpr::RBX,
+    gpr::RDX,
+    gpr::RAX,
+    gpr::RCX,
+    gpr::RSP,
 ];
 const RIP: usize = MCONTEXT + 128;
 const FLAGS: usize = MCONTEXT + 136;

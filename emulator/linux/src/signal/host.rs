@@ -1,12 +1,15 @@
-//! The host side of signals: one handler, one slot, and the call stub that cannot miss a signal.
+//! The host side of signals: one handler and one slot.
 //!
 //! Only the run thread receives signals; every other thread of the host blocks them all.
 
-use core::arch::naked_asm;
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, Ordering};
 
-use super::{Action, DEFAULT, DefaultAction, IGNORE, SYNCHRONOUS, SigInfo, bit, default_action, sa};
+use crate::sys::host_call;
+
+use super::{
+    Action, DEFAULT, DefaultAction, IGNORE, SYNCHRONOUS, SigInfo, bit, default_action, sa,
+};
 
 /// The signal the handler took, until the run loop takes it over.
 struct Slot(UnsafeCell<[u8; 128]>);
@@ -17,8 +20,8 @@ unsafe impl Sync for Slot {}
 
 static SLOT: Slot = Slot(UnsafeCell::new([0; 128]));
 static FULL: AtomicBool = AtomicBool::new(false);
-/// Nonzero while a signal waits in the slot; read by [`call_interruptible`]'s code.
-static ATTENTION: AtomicU32 = AtomicU32::new(0);
+/// The handler has closed the mask and nobody has opened it since.
+static CLOSED: AtomicBool = AtomicBool::new(false);
 
 /// Whether a signal waits to be taken.
 pub fn pending() -> bool {
@@ -33,7 +36,7 @@ pub fn take() -> Option<SigInfo> {
     // SAFETY: FULL is set, so the handler is done with the slot and cannot run again before the
     // mask is opened.
     let info = SigInfo(unsafe { *SLOT.0.get() });
-    ATTENTION.store(0, Ordering::Release);
+    host_call::PENDING.store(0, Ordering::Release);
     FULL.store(false, Ordering::Release);
     Some(info)
 }
@@ -48,73 +51,24 @@ extern "C" fn on_signal(_signal: i32, info: *mut libc::siginfo_t, context: *mut 
     // SAFETY: the slot is empty, so nobody reads it.
     unsafe { *SLOT.0.get() = SigInfo::from_host(info).0 };
     FULL.store(true, Ordering::Release);
-    ATTENTION.store(1, Ordering::Release);
+    CLOSED.store(true, Ordering::Release);
+    host_call::PENDING.store(1, Ordering::Release);
     // Everything but the fault signals stays blocked until the run loop has taken this one.
     // SAFETY: the kernel's mask is the first 8 bytes of the libc type.
     unsafe { *(&raw mut context.uc_sigmask).cast::<u64>() = !SYNCHRONOUS };
-    // Between the check and the system-call instruction of the stub: do not enter the kernel.
-    let pc = context.uc_mcontext.gregs[libc::REG_RIP as usize] as u64;
-    if (&raw const emu_linux_call_start as u64..=&raw const emu_linux_call_insn as u64).contains(&pc)
-    {
-        context.uc_mcontext.gregs[libc::REG_RIP as usize] =
-            &raw const emu_linux_call_interrupted as i64;
-    }
+    host_call::leave_before_blocking(context);
     emu_engine::request_interrupt();
 }
 
-unsafe extern "C" {
-    static emu_linux_call_start: u8;
-    static emu_linux_call_insn: u8;
-    static emu_linux_call_interrupted: u8;
+/// Whether the mask is still closed after a signal was taken.
+pub fn is_closed() -> bool {
+    CLOSED.load(Ordering::Acquire)
 }
 
-/// `syscall(nr, a0..a5)`, unless a signal waits: then `-EINTR` without entering the kernel.
-///
-/// # Safety
-/// As for the system call.
-#[unsafe(naked)]
-unsafe extern "C" fn raw_call(
-    attention: *const AtomicU32,
-    nr: u64,
-    args: *const [u64; 6],
-) -> i64 {
-    naked_asm!(
-        "mov rax, rsi",
-        "mov rcx, rdi",
-        "mov r11, rdx",
-        "mov rdi, [r11]",
-        "mov rsi, [r11 + 8]",
-        "mov rdx, [r11 + 16]",
-        "mov r10, [r11 + 24]",
-        "mov r8, [r11 + 32]",
-        "mov r9, [r11 + 40]",
-        ".globl emu_linux_call_start",
-        "emu_linux_call_start:",
-        "cmp dword ptr [rcx], 0",
-        "jne emu_linux_call_interrupted",
-        ".globl emu_linux_call_insn",
-        "emu_linux_call_insn:",
-        "syscall",
-        "ret",
-        ".globl emu_linux_call_interrupted",
-        "emu_linux_call_interrupted:",
-        "mov rax, -4",
-        "ret",
-    )
-}
-
-/// A host system call that a signal interrupts reliably: if one is waiting or arrives just before
-/// the kernel is entered, the result is `-EINTR` at once.
-///
-/// # Safety
-/// As for the system call with these arguments.
-pub unsafe fn call_interruptible(nr: i64, args: &[u64; 6]) -> i64 {
-    // SAFETY: the caller's promise; the flag is a static.
-    unsafe { raw_call(&ATTENTION, nr as u64, args) }
-}
-
-/// Sets the host's mask to the guest's (fault signals are never blocked on the host).
+/// Sets the host's mask to the guest's (fault signals are never blocked on the host). No signal
+/// may be waiting: see [`take`].
 pub fn set_mask(guest: u64) {
+    CLOSED.store(false, Ordering::Release);
     let mask = guest & !SYNCHRONOUS;
     // SAFETY: the kernel reads 8 bytes.
     unsafe {
@@ -159,8 +113,7 @@ pub fn set_action(signal: i32, action: &Action) {
         _ => on_signal as *const () as usize,
     };
     host.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
-    for (guest, flag) in
-        [(sa::NOCLDSTOP, libc::SA_NOCLDSTOP), (sa::NOCLDWAIT, libc::SA_NOCLDWAIT)]
+    for (guest, flag) in [(sa::NOCLDSTOP, libc::SA_NOCLDSTOP), (sa::NOCLDWAIT, libc::SA_NOCLDWAIT)]
     {
         if action.flags & guest != 0 {
             host.sa_flags |= flag;

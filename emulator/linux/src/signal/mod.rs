@@ -40,8 +40,11 @@ pub mod sa {
 
 /// Signals a processor fault raises. They never enter the host's mask: the host's own fault handler
 /// needs them.
-pub const SYNCHRONOUS: u64 =
-    bit(libc::SIGSEGV) | bit(libc::SIGBUS) | bit(libc::SIGFPE) | bit(libc::SIGILL) | bit(libc::SIGTRAP);
+pub const SYNCHRONOUS: u64 = bit(libc::SIGSEGV)
+    | bit(libc::SIGBUS)
+    | bit(libc::SIGFPE)
+    | bit(libc::SIGILL)
+    | bit(libc::SIGTRAP);
 
 /// Signals that cannot be blocked or handled.
 pub const UNMASKABLE: u64 = bit(libc::SIGKILL) | bit(libc::SIGSTOP);

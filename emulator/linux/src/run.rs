@@ -1,0 +1,136 @@
+//! The run loop: guest code, system calls, faults, signals, until the process ends.
+
+use emu_cpu::Trap;
+use emu_ir::TrapKind;
+use emu_mem::access;
+use emu_x86::state::gpr;
+
+use crate::signal::{deliver, host};
+use crate::thread::Interrupted;
+use crate::{Abi, Errno, Event, ExitStatus, Machine, Process, Stop, load, sys, trap};
+
+impl Process {
+    /// Runs the guest to its end. The caller ends the host process accordingly:
+    /// [`end_host_process`].
+    pub fn run(&mut self, m: &mut dyn Machine) -> ExitStatus {
+        load::announce(self, m);
+        let status = loop {
+            if let Some(status) = self.exit {
+                break status;
+            }
+            if deliver::is_due(self) {
+                deliver::deliver(self, m);
+                continue;
+            }
+            let stop = m.run(self.cpu());
+            match stop {
+                Stop::Trap(t) => self.on_trap(m, &t),
+                Stop::Budget | Stop::Interrupted => {}
+                Stop::Requested => self.exit = Some(ExitStatus::Stopped),
+            }
+        };
+        self.emit(m, &Event::Exit { status });
+        status
+    }
+
+    fn on_trap(&mut self, m: &mut dyn Machine, t: &Trap) {
+        match (t.kind, self.abi) {
+            (TrapKind::Syscall, Abi::X86_64) => self.call64(m),
+            (TrapKind::Int80, _) => self.call_int80(m),
+            (TrapKind::Sysenter, Abi::I386) => self.call_sysenter(m),
+            _ => trap::raise(self, m, t),
+        }
+    }
+
+    /// `syscall` of a 64-bit guest: arguments in rdi rsi rdx r10 r8 r9.
+    fn call64(&mut self, m: &mut dyn Machine) {
+        let cpu = self.cpu();
+        let g = &cpu.gpr;
+        let args = [g[gpr::RDI], g[gpr::RSI], g[gpr::RDX], g[10], g[8], g[9]];
+        // The instruction leaves the return address and the flags in rcx and r11.
+        let flags = cpu.eflags();
+        cpu.gpr[gpr::RCX] = cpu.hdr.pc;
+        cpu.gpr[11] = flags;
+        self.call(m, Abi::X86_64, args);
+    }
+
+    /// `int 0x80`: arguments in ebx ecx edx esi edi ebp.
+    fn call_int80(&mut self, m: &mut dyn Machine) {
+        let g = &self.cpu().gpr;
+        let args = [gpr::RBX, gpr::RCX, gpr::RDX, gpr::RSI, gpr::RDI, gpr::RBP]
+            .map(|r| u64::from(g[r] as u32));
+        self.call(m, Abi::I386, args);
+    }
+
+    /// `sysenter`: as `int 0x80`, but ebp points to the sixth argument and the guest resumes at the
+    /// vDSO's landing pad.
+    fn call_sysenter(&mut self, m: &mut dyn Machine) {
+        let landing = self.layout.sysenter_return;
+        let cpu = self.cpu();
+        let sp = cpu.gpr[gpr::RBP];
+        cpu.gpr[gpr::RSP] = sp;
+        cpu.hdr.pc = landing;
+        match access::load::<u32>(sp) {
+            Ok(arg6) => {
+                cpu.gpr[gpr::RBP] = u64::from(arg6);
+                self.call_int80(m);
+            }
+            Err(_) => cpu.gpr[gpr::RAX] = deliver::result_word(Abi::I386, Errno::EFAULT.value()),
+        }
+    }
+
+    fn call(&mut self, m: &mut dyn Machine, abi: Abi, args: [u64; 6]) {
+        let cpu = self.cpu();
+        let pc = cpu.hdr.pc;
+        let number = match abi {
+            Abi::X86_64 => cpu.gpr[gpr::RAX],
+            Abi::I386 => u64::from(cpu.gpr[gpr::RAX] as u32),
+        };
+        self.emit(m, &Event::SyscallEnter { abi, pc, number, args });
+        let result = match sys::dispatch(self, m, abi, number, args) {
+            Ok(value) => value as i64,
+            Err(Errno::REGISTERS_SET) => {
+                // sigreturn and execve: the register says what the guest will see.
+                let result = self.cpu().gpr[gpr::RAX] as i64;
+                if self.exit.is_none() {
+                    self.emit(m, &Event::SyscallReturn { abi, pc, number, args, result });
+                }
+                return;
+            }
+            Err(e) => {
+                if (512..=516).contains(&e.0) {
+                    self.thread().interrupted = Some(Interrupted { errno: e, number });
+                }
+                e.value()
+            }
+        };
+        if self.exit.is_some() {
+            return;
+        }
+        // A 64-bit guest's `int 0x80` returns a sign-extended value.
+        self.cpu().gpr[gpr::RAX] = deliver::result_word(self.abi, sign_extended(abi, result));
+        self.emit(m, &Event::SyscallReturn { abi, pc, number, args, result });
+    }
+}
+
+/// A call's result as a 64-bit number: that of the i386 ABI is 32 bits wide.
+fn sign_extended(abi: Abi, result: i64) -> i64 {
+    match abi {
+        Abi::X86_64 => result,
+        Abi::I386 => i64::from(result as i32),
+    }
+}
+
+/// Ends the host process as the guest ended: with its exit status, or by the same signal. Call it
+/// when everything that must be written is written.
+pub fn end_host_process(status: ExitStatus, stopped_code: i32) -> ! {
+    let code = match status {
+        ExitStatus::Code(code) => code,
+        ExitStatus::Signal { signal, .. } => {
+            host::die(signal);
+            128 + signal
+        }
+        ExitStatus::Stopped => stopped_code,
+    };
+    std::process::exit(code & 0xff)
+}
