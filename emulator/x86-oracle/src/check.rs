@@ -1,0 +1,148 @@
+//! Comparing the two.
+
+use std::fmt::Write as _;
+
+use emu_ir::flags;
+use iced_x86::{Decoder, DecoderOptions, FastFormatter, Instruction, RflagsBits};
+
+use crate::emulated::Emulated;
+use crate::native::Area;
+use crate::state::{Bits, CODE, Outcome, State};
+
+/// What a comparison leaves out.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ignore {
+    /// Flags, beyond those the manual leaves undefined.
+    pub flags: u64,
+    /// General registers, by number.
+    pub gprs: u16,
+    /// The x87 last-instruction pointers and opcode.
+    pub fp_pointers: bool,
+    /// The x87 status word's condition codes (bits of the status word).
+    pub x87_status: u16,
+    /// The whole of x87 and MMX.
+    pub x87: bool,
+    /// Compare arithmetic flags even where the manual calls them undefined.
+    pub undefined_flags_too: bool,
+}
+
+/// The instructions of `code`.
+fn decode(bits: Bits, code: &[u8]) -> Vec<Instruction> {
+    let bitness = if bits == Bits::B32 { 32 } else { 64 };
+    Decoder::with_ip(bitness, code, CODE, DecoderOptions::NONE).iter().collect()
+}
+
+/// The flags the manual leaves undefined after any of the instructions.
+fn undefined(insns: &[Instruction]) -> u64 {
+    const TABLE: [(u32, u16); 6] = [
+        (RflagsBits::OF, flags::OF),
+        (RflagsBits::SF, flags::SF),
+        (RflagsBits::ZF, flags::ZF),
+        (RflagsBits::AF, flags::AF),
+        (RflagsBits::CF, flags::CF),
+        (RflagsBits::PF, flags::PF),
+    ];
+    let mut mask = 0;
+    for i in insns {
+        for (bit, flag) in TABLE {
+            if i.rflags_undefined() & bit != 0 {
+                mask |= u64::from(flag);
+            }
+        }
+    }
+    mask
+}
+
+/// Runs `code` from each state both ways and panics with the first difference. Flags the manual
+/// leaves undefined are not compared.
+pub fn check(bits: Bits, code: &[u8], states: &[State]) {
+    check_with(bits, code, states, Ignore::default());
+}
+
+/// [`check`], leaving out `ignore`.
+pub fn check_with(bits: Bits, code: &[u8], states: &[State], ignore: Ignore) {
+    if let Err(message) = compare(bits, code, states, ignore) {
+        panic!("{message}");
+    }
+}
+
+/// [`check_with`], returning the description of the first difference.
+pub fn compare(bits: Bits, code: &[u8], states: &[State], ignore: Ignore) -> Result<(), String> {
+    let insns = decode(bits, code);
+    let mut ignore = ignore;
+    if !ignore.undefined_flags_too {
+        ignore.flags |= undefined(&insns);
+    }
+    let area = Area::take();
+    area.set_code(code);
+    let mut emulated = Emulated::new(&area, bits, insns.len());
+    for state in states {
+        let want = area.run_native(bits, state);
+        let got = emulated.run(&area, state);
+        let different = differences(&want, &got, ignore);
+        if !different.is_empty() {
+            return Err(format!(
+                "{} ({bits:?}, {code:02x?})\n  from {state:?}\n  (processor, emulated)\n{different}{}",
+                text(&insns),
+                emulated.listing()
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn text(insns: &[Instruction]) -> String {
+    let mut formatter = FastFormatter::new();
+    let mut s = String::new();
+    for i in insns {
+        if !s.is_empty() {
+            s.push_str("; ");
+        }
+        formatter.format(i, &mut s);
+    }
+    s
+}
+
+fn differences(want: &Outcome, got: &Outcome, ignore: Ignore) -> String {
+    let mut s = String::new();
+    let mut line = |name: &str, w: u128, g: u128| {
+        if w != g {
+            let _ = writeln!(s, "  {name}: {w:#x}, {g:#x}");
+        }
+    };
+    line("trap", want.trap as u128, got.trap as u128);
+    line("pc", want.pc.into(), got.pc.into());
+    line("fault address", want.fault_addr.into(), got.fault_addr.into());
+    let (w, g) = (&want.state, &got.state);
+    for n in 0..16 {
+        if ignore.gprs >> n & 1 == 0 {
+            line(&format!("gpr {n}"), w.gpr[n].into(), g.gpr[n].into());
+        }
+    }
+    line("flags", (w.flags & !ignore.flags).into(), (g.flags & !ignore.flags).into());
+    for n in 0..16 {
+        line(&format!("xmm{n}"), w.xmm(n), g.xmm(n));
+    }
+    let word = |s: &State, at: usize, n: usize| {
+        s.fx[at..at + n].iter().rev().fold(0u128, |v, b| v << 8 | u128::from(*b))
+    };
+    line("mxcsr", word(w, 24, 4), word(g, 24, 4));
+    if !ignore.x87 {
+        line("fctrl", word(w, 0, 2), word(g, 0, 2));
+        let mask = !u128::from(ignore.x87_status);
+        line("fstat", word(w, 2, 2) & mask, word(g, 2, 2) & mask);
+        line("ftag", word(w, 4, 1), word(g, 4, 1));
+        if !ignore.fp_pointers {
+            line("fop", word(w, 6, 2), word(g, 6, 2));
+            line("fip", word(w, 8, 8), word(g, 8, 8));
+            line("fdp", word(w, 16, 8), word(g, 16, 8));
+        }
+        for n in 0..8 {
+            line(&format!("st{n}"), word(w, 32 + 16 * n, 10), word(g, 32 + 16 * n, 10));
+        }
+    }
+    for (at, (a, b)) in w.mem.iter().zip(&g.mem).enumerate() {
+        line(&format!("byte {at:#x} of the data"), u128::from(*a), u128::from(*b));
+    }
+    s
+}
