@@ -118,3 +118,25 @@ pub unsafe trait GuestArch: Sync + core::fmt::Debug {
     /// `cpu` is a live CPU structure of this architecture.
     unsafe fn fp_leave(&self, cpu: *mut CpuHeader);
 }
+
+impl emu_ir::Target for dyn GuestArch + '_ {
+    fn slots(&self) -> core::ops::Range<u32> {
+        size_of::<CpuHeader>() as u32..self.cpu_bytes() as u32
+    }
+
+    fn helper_effects(&self, n: u16) -> Option<emu_ir::Effects> {
+        self.helpers().get(usize::from(n)).map(|h| h.effects)
+    }
+
+    fn helper_name(&self, n: u16) -> Option<&str> {
+        self.helpers().get(usize::from(n)).map(|h| h.name)
+    }
+
+    fn slot_name(&self, slot: u32) -> Option<&str> {
+        GuestArch::slot_name(self, slot)
+    }
+
+    fn slot_by_name(&self, name: &str) -> Option<u32> {
+        GuestArch::slot_by_name(self, name)
+    }
+}

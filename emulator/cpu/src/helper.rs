@@ -1,5 +1,6 @@
 //! Helpers: instructions too complex for IR ops, as functions on the CPU structure.
 
+use emu_ir::Effects;
 use emu_mem::{MemFault, access};
 
 use crate::CpuHeader;
@@ -18,30 +19,6 @@ pub type HelperFn = unsafe extern "C" fn(*mut CpuHeader, u64, u64, u64, u64) -> 
 /// Reports an access a helper made: (cpu, address, size, data, is_write, before).
 /// `before` is true ahead of the access (writes: data is what will be written; reads: null).
 pub type MemHook = unsafe extern "C" fn(*mut CpuHeader, u64, u64, *const u8, bool, bool);
-
-/// What a helper touches, so that tiers know what to write back before and forget after.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Effects {
-    /// Reads guest registers or flags from the CPU structure.
-    pub reads: bool,
-    /// Writes guest registers or flags in the CPU structure.
-    pub writes: bool,
-    /// May raise a trap: the tier checks the header afterwards.
-    pub traps: bool,
-}
-
-impl Effects {
-    /// A function of its arguments only.
-    pub const PURE: Effects = Effects { reads: false, writes: false, traps: false };
-    /// Reads state.
-    pub const READS: Effects = Effects { reads: true, writes: false, traps: false };
-    /// May trap, but leaves registers and flags alone (memory is another matter).
-    pub const TRAPS: Effects = Effects { reads: true, writes: false, traps: true };
-    /// Reads and writes state.
-    pub const STATE: Effects = Effects { reads: true, writes: true, traps: false };
-    /// Reads and writes state, may trap.
-    pub const FULL: Effects = Effects { reads: true, writes: true, traps: true };
-}
 
 /// A row of an architecture's helper table; IR names helpers by row number.
 #[derive(Clone, Copy, Debug)]

@@ -8,5 +8,6 @@ mod header;
 mod helper;
 
 pub use arch::{CodeSource, GuestArch, LiftOptions, RegDesc, RegKind};
+pub use emu_ir::Effects;
 pub use header::{CpuHeader, FetchInfo, Trap, slots};
-pub use helper::{Effects, HelperDesc, HelperFn, MemHook, read_guest, write_guest};
+pub use helper::{HelperDesc, HelperFn, MemHook, read_guest, write_guest};

@@ -511,6 +511,15 @@ impl Inst {
         }
     }
 
+    /// The type of the value the op defines.
+    pub const fn result_ty(&self) -> Option<Ty> {
+        match self.op {
+            Op::Cmp | Op::FlagsCond => Some(Ty::I8),
+            op if op.defines() => Some(self.ty),
+            _ => None,
+        }
+    }
+
     /// Calls `f` on every value operand, for passes and the verifier.
     pub fn for_each_operand(&self, mut f: impl FnMut(Val)) {
         let mut copy = *self;
