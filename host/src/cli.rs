@@ -1,0 +1,99 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+const EXAMPLES: &str = "\
+Examples:
+  host --plugins syscalls,textprinter -- /bin/ls -l /usr
+  host --plugins syscalls:output=calls.txt,names=true -- bash -c 'echo hi'
+  host plugin list
+  host plugin help syscalls
+
+Exit status: the guest's own; 128+N when signal N ended it (and the host ends by the same signal);
+125 host error, 126 guest cannot be run, 127 guest not found.";
+
+/// Runs a Linux program (x86-64 or i386) in the emulator, watched by plugins.
+#[derive(Parser, Debug)]
+#[command(name = "host", version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    /// What to do instead of running a guest.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// How to run the guest.
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// Where settings come from; shared by all commands.
+#[derive(Args, Debug, Clone, Default)]
+pub struct Settings {
+    /// Configuration file [default: config.panda.toml in the current directory, if there]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Directory to look for plugins in, before all others; may be repeated
+    #[arg(long, value_name = "DIR")]
+    pub plugin_path: Vec<PathBuf>,
+    /// Say more in the log: -v info, -vv debug, -vvv everything
+    #[arg(short, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Write the log to this file instead of stderr
+    #[arg(long, value_name = "FILE")]
+    pub log_file: Option<PathBuf>,
+}
+
+/// Arguments of a run.
+#[derive(Args, Debug, Clone, Default)]
+pub struct RunArgs {
+    /// Settings.
+    #[command(flatten)]
+    pub settings: Settings,
+    /// Plugins to load, in this order: NAME[:KEY=VALUE],… (an item with `=` belongs to the plugin
+    /// before it); overrides the configuration file's list
+    #[arg(long, value_name = "LIST")]
+    pub plugins: Option<String>,
+    /// Directory for the files plugins write [default: the current directory]
+    #[arg(long, value_name = "DIR")]
+    pub out_dir: Option<PathBuf>,
+    /// Print what was executed when the guest has ended
+    #[arg(long)]
+    pub stats: bool,
+    /// End the run after N guest instructions
+    #[arg(long, value_name = "N")]
+    pub max_instructions: Option<u64>,
+    /// The program to run, and its arguments
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "GUEST [ARGS]")]
+    pub guest: Vec<OsString>,
+}
+
+/// What to do instead of running a guest.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Ask about plugins
+    Plugin {
+        /// What about them.
+        #[command(subcommand)]
+        command: PluginCommand,
+    },
+}
+
+/// Questions about plugins.
+#[derive(Subcommand, Debug)]
+pub enum PluginCommand {
+    /// List the plugins that can be found: name, version, API, path and what they do
+    List {
+        /// Settings.
+        #[command(flatten)]
+        settings: Settings,
+    },
+    /// Show the arguments a plugin takes
+    Help {
+        /// Name or path of the plugin
+        name: String,
+        /// Settings.
+        #[command(flatten)]
+        settings: Settings,
+    },
+}
