@@ -128,8 +128,7 @@ impl Config {
                     let tables = value.as_table().ok_or_else(|| wrong("a table"))?;
                     for (name, args) in tables {
                         let args = args.as_table().ok_or_else(|| {
-                            let message =
-                                format!("`plugin.{name}` must be a table of arguments");
+                            let message = format!("`plugin.{name}` must be a table of arguments");
                             invalid(find_key(text, name), message)
                         })?;
                         let mut list = Vec::new();
@@ -195,9 +194,9 @@ fn find_key(text: &str, key: &str) -> usize {
                 .split('.')
                 .any(|part| part.trim().trim_matches('"') == key);
         let bare = trimmed.trim_start_matches('"');
-        let defines = bare.strip_prefix(key).is_some_and(|rest| {
-            rest.trim_start_matches('"').trim_start().starts_with(['=', '.'])
-        });
+        let defines = bare
+            .strip_prefix(key)
+            .is_some_and(|rest| rest.trim_start_matches('"').trim_start().starts_with(['=', '.']));
         if header || defines {
             return at + start;
         }
@@ -243,10 +242,9 @@ only = ["read", "write"]
         let args = &c.plugin["syscalls"];
         assert_eq!(args.len(), 3);
         assert!(args.contains(&("names".into(), ArgText::One("true".into()))));
-        assert!(args.contains(&(
-            "only".into(),
-            ArgText::Many(vec!["read".into(), "write".into()])
-        )));
+        assert!(
+            args.contains(&("only".into(), ArgText::Many(vec!["read".into(), "write".into()])))
+        );
     }
 
     #[test]

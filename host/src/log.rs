@@ -18,8 +18,7 @@ pub fn start(verbose: u8, file: Option<&Path>) -> anyhow::Result<()> {
         2 => "debug",
         _ => "trace",
     };
-    let filter =
-        EnvFilter::try_from_env(FILTER_VARIABLE).unwrap_or_else(|_| EnvFilter::new(level));
+    let filter = EnvFilter::try_from_env(FILTER_VARIABLE).unwrap_or_else(|_| EnvFilter::new(level));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_target(false)

@@ -1,27 +1,30 @@
 //! Getting the run thread out of guest code from a signal handler or a callback.
 
-use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use core::cell::Cell;
 
 use emu_cpu::CpuHeader;
 
 /// What a request takes from the budget: more than any slice, so the next block head sees a
 /// negative budget; the engine gives it back.
-pub(crate) const WITHDRAWAL: i64 = 1 << 62;
+const WITHDRAWAL: i64 = 1 << 62;
 
-/// A request is pending.
-static PENDING: AtomicBool = AtomicBool::new(false);
-/// The CPU whose guest code the run thread executes, if any.
-static RUNNING: AtomicPtr<CpuHeader> = AtomicPtr::new(core::ptr::null_mut());
+// Constant-initialised and without drop code, so a signal handler may use them.
+thread_local! {
+    /// A request is pending.
+    static PENDING: Cell<bool> = const { Cell::new(false) };
+    /// The CPU whose guest code this thread executes, if any.
+    static RUNNING: Cell<*mut CpuHeader> = const { Cell::new(core::ptr::null_mut()) };
+}
 
 /// Makes [`crate::Engine::run`] return [`crate::Stop::Interrupted`] at the next block boundary.
 ///
 /// Async-signal-safe; to be called on the run thread only (from a signal handler or a callback):
 /// the budget is not an atomic.
 pub fn request_interrupt() {
-    if PENDING.swap(true, Ordering::AcqRel) {
+    if PENDING.replace(true) {
         return;
     }
-    let cpu = RUNNING.load(Ordering::Acquire);
+    let cpu = RUNNING.get();
     if !cpu.is_null() {
         // SAFETY: `enter` published a CPU that stays alive until `leave`, and this runs on the
         // thread that uses it, between two of its instructions.
@@ -34,8 +37,8 @@ pub fn request_interrupt() {
 
 /// Publishes the CPU that is about to run; a request made before is applied to it.
 pub(crate) fn enter(cpu: *mut CpuHeader) {
-    RUNNING.store(cpu, Ordering::Release);
-    if PENDING.load(Ordering::Acquire) {
+    RUNNING.set(cpu);
+    if PENDING.get() {
         // SAFETY: as in request_interrupt. A request that arrived between the two lines has
         // already withdrawn; a second withdrawal is told apart below.
         unsafe {
@@ -50,7 +53,7 @@ pub(crate) fn enter(cpu: *mut CpuHeader) {
 
 /// No guest code runs any more; undoes a withdrawal.
 pub(crate) fn leave(cpu: *mut CpuHeader) {
-    RUNNING.store(core::ptr::null_mut(), Ordering::Release);
+    RUNNING.set(core::ptr::null_mut());
     // SAFETY: the CPU is alive and nothing withdraws from it any more.
     unsafe {
         if (*cpu).budget < -(WITHDRAWAL / 2) {
@@ -61,10 +64,10 @@ pub(crate) fn leave(cpu: *mut CpuHeader) {
 
 /// Takes a pending request.
 pub(crate) fn take() -> bool {
-    PENDING.swap(false, Ordering::AcqRel)
+    PENDING.replace(false)
 }
 
 /// Whether a request is pending.
 pub(crate) fn pending() -> bool {
-    PENDING.load(Ordering::Acquire)
+    PENDING.get()
 }

@@ -4,10 +4,13 @@
 //! is offered to the [`CodeHandler`] registered for it. Anything else is a bug of the host: the
 //! default action is restored, so the process dies with the true signal.
 
-use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use core::cell::Cell;
+use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
-/// Faulting address of the last recovered fault.
-static LAST_ADDRESS: AtomicU64 = AtomicU64::new(0);
+thread_local! {
+    /// Faulting address of this thread's last recovered fault.
+    static LAST_ADDRESS: Cell<u64> = const { Cell::new(0) };
+}
 /// Registered generated-code handler.
 static CODE_HANDLER: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
 /// Registered last-words handler.
@@ -35,14 +38,14 @@ pub type CodeHandler = fn(fault: &HostFault, context: &mut libc::ucontext_t) -> 
 /// Called in signal context before the process dies of a fault nobody recovers.
 pub type CrashHandler = fn(fault: &HostFault, host_pc: u64);
 
-/// The address of the last recovered fault.
+/// The address of the calling thread's last recovered fault.
 pub fn last_address() -> u64 {
-    LAST_ADDRESS.load(Ordering::Relaxed)
+    LAST_ADDRESS.get()
 }
 
 /// Records the address of a fault that a [`CodeHandler`] recovered.
 pub fn set_last_address(addr: u64) {
-    LAST_ADDRESS.store(addr, Ordering::Relaxed);
+    LAST_ADDRESS.set(addr);
 }
 
 /// Registers the handler of faults in generated code.

@@ -1,0 +1,230 @@
+//! Every callback kind that is compiled into blocks: exact events on small programs.
+
+mod support;
+
+use emu_engine::{CounterKind, EngineConfig, OwnerId, Stop};
+use emu_ir::TrapKind;
+use iced_x86::code_asm::*;
+use plugin_api::abi::kind;
+use support::{Guest, Log};
+
+fn guest(f: impl FnOnce(&mut CodeAssembler, u64)) -> Guest {
+    let mut g = Guest::new(EngineConfig::default());
+    g.assemble(f);
+    g
+}
+
+/// `for ecx in (1..=n).rev() { nop }`: 1 + 3 n instructions.
+fn nop_loop(a: &mut CodeAssembler, n: u32) {
+    let mut top = a.create_label();
+    a.mov(ecx, n).unwrap();
+    a.set_label(&mut top).unwrap();
+    a.nop().unwrap();
+    a.dec(ecx).unwrap();
+    a.jne(top).unwrap();
+}
+
+fn whats(log: &Log) -> Vec<&'static str> {
+    log.borrow().iter().map(|s| s.what).collect()
+}
+
+#[test]
+fn insn_exec_fires_for_asked_instructions_only_and_counts_exactly() {
+    let mut g = guest(|a, _| nop_loop(a, 5));
+    let log = Log::default();
+    let none = Log::default();
+    g.record(1, kind::INSN_TRANSLATE, &log);
+    g.record(1, kind::INSN_EXEC, &log);
+    g.record(1, kind::AFTER_INSN_EXEC, &log);
+    // Another plugin's insn_exec without a question of its own never fires.
+    g.record(2, kind::INSN_EXEC, &none);
+    assert_eq!(g.until_trap().kind, TrapKind::InvalidOpcode);
+    let log = log.borrow();
+    let asked: Vec<u64> = log.iter().filter(|s| s.what == "translate").map(|s| s.pc).collect();
+    let mut once = asked.clone();
+    once.sort_unstable();
+    once.dedup();
+    assert_eq!(asked.len(), once.len(), "each instruction is asked about once");
+    let counts: Vec<(&str, u64)> =
+        log.iter().filter(|s| s.what != "translate").map(|s| (s.what, s.addr)).collect();
+    let expect: Vec<(&str, u64)> =
+        (0..5).flat_map(|i| [("insn", 1 + 3 * i), ("after_insn", 2 + 3 * i)]).collect();
+    assert_eq!(counts, expect);
+    assert!(none.borrow().is_empty());
+    assert_eq!(g.engine.shared().retired(), 16);
+}
+
+#[test]
+fn blocks_are_entered_and_left_once_each() {
+    let mut g = guest(|a, _| nop_loop(a, 3));
+    let log = Log::default();
+    g.record(1, kind::BEFORE_BLOCK_EXEC, &log);
+    g.record(1, kind::AFTER_BLOCK_EXEC, &log);
+    g.until_trap();
+    let code = g.code;
+    let got: Vec<_> = log.borrow().iter().map(|s| (s.what, s.pc - code, s.addr)).collect();
+    assert_eq!(
+        got,
+        [
+            ("block", 0, 0),
+            ("after_block", 0, 0),
+            ("block", 5, 0),
+            ("after_block", 5, 0),
+            ("block", 5, 0),
+            ("after_block", 5, 0),
+            ("block", 10, 0),
+            ("after_block", 10, 2),
+        ]
+    );
+}
+
+#[test]
+fn accesses_are_reported_once_with_their_values() {
+    let mut g = guest(|a, data| {
+        a.mov(rbx, data).unwrap();
+        a.mov(dword_ptr(rbx + 8), 0x1122_3344).unwrap();
+        a.add(dword_ptr(rbx + 8), 1).unwrap();
+        a.push(rbx).unwrap();
+        a.mov(rdi, data + 0x100).unwrap();
+        a.lea(rsi, qword_ptr(rbx + 8)).unwrap();
+        a.mov(ecx, 2).unwrap();
+        a.rep().movsb().unwrap();
+        a.lock().xadd(dword_ptr(rbx + 8), ecx).unwrap();
+    });
+    let log = Log::default();
+    for k in [
+        kind::VIRT_MEM_BEFORE_READ,
+        kind::VIRT_MEM_AFTER_READ,
+        kind::VIRT_MEM_BEFORE_WRITE,
+        kind::VIRT_MEM_AFTER_WRITE,
+    ] {
+        g.record(1, k, &log);
+    }
+    g.until_trap();
+    let data = g.data;
+    let bytes = |n: u32| n.to_le_bytes().to_vec();
+    let after: Vec<_> = log
+        .borrow()
+        .iter()
+        .filter(|s| s.what.starts_with("after"))
+        .map(|s| (s.what, s.addr - data, s.data.clone()))
+        .collect();
+    assert_eq!(
+        after,
+        [
+            ("after_write", 8, bytes(0x1122_3344)),
+            ("after_read", 8, bytes(0x1122_3344)),
+            ("after_write", 8, bytes(0x1122_3345)),
+            ("after_write", 0x17f8, data.to_le_bytes().to_vec()),
+            ("after_read", 8, vec![0x45]),
+            ("after_write", 0x100, vec![0x45]),
+            ("after_read", 9, vec![0x33]),
+            ("after_write", 0x101, vec![0x33]),
+            ("after_read", 8, bytes(0x1122_3345)),
+            ("after_write", 8, bytes(0x1122_3345)),
+        ]
+    );
+    let before = log.borrow().iter().filter(|s| s.what.starts_with("before")).count();
+    assert_eq!(before, after.len());
+}
+
+#[test]
+fn a_faulting_access_is_not_reported() {
+    let mut g = guest(|a, _| {
+        a.mov(rbx, 0x10u64).unwrap();
+        a.mov(rax, qword_ptr(rsp)).unwrap();
+        a.push(qword_ptr(rbx)).unwrap();
+    });
+    let log = Log::default();
+    for k in [kind::VIRT_MEM_BEFORE_READ, kind::VIRT_MEM_AFTER_READ, kind::VIRT_MEM_BEFORE_WRITE] {
+        g.record(1, k, &log);
+    }
+    let trap = g.until_trap();
+    assert_eq!((trap.kind, trap.addr, trap.write), (TrapKind::PageFault, 0x10, false));
+    assert_eq!(whats(&log), ["before_read", "after_read"]);
+    assert_eq!(g.engine.shared().retired(), 2);
+}
+
+#[test]
+fn counters_are_exact_across_faults_and_exits() {
+    let mut g = guest(|a, data| {
+        a.mov(rbx, data).unwrap();
+        nop_loop(a, 4);
+        a.mov(eax, dword_ptr(rbx)).unwrap();
+        a.mov(dword_ptr(rbx), eax).unwrap();
+        a.mov(dword_ptr(0x10), eax).unwrap();
+    });
+    let mut cells = [0u64; 4];
+    for (n, k) in [CounterKind::Insns, CounterKind::Blocks, CounterKind::Loads, CounterKind::Stores]
+        .into_iter()
+        .enumerate()
+    {
+        let cell = &raw mut cells[n];
+        // SAFETY: the cells outlive the guest.
+        unsafe { g.engine.shared().add_counter(OwnerId(1), k, cell, 1) };
+    }
+    assert_eq!(g.until_trap().kind, TrapKind::PageFault);
+    let insns = 1 + 1 + 3 * 4 + 2;
+    assert_eq!(g.engine.shared().retired(), insns);
+    // SAFETY: reads of the counters the guest has written.
+    let seen = unsafe { core::ptr::read_volatile(&raw const cells) };
+    assert_eq!(seen, [insns, 5, 1, 1]);
+}
+
+#[test]
+fn the_instruction_budget_is_exact() {
+    for limit in [1, 2, 3, 7, 16] {
+        let mut g =
+            Guest::new(EngineConfig { max_instructions: Some(limit), ..Default::default() });
+        g.assemble(|a, _| nop_loop(a, 5));
+        assert_eq!(g.run(1 << 20), Stop::Limit);
+        assert_eq!(g.engine.shared().retired(), limit);
+        assert_eq!(g.run(1 << 20), Stop::Limit);
+    }
+    let mut g = guest(|a, _| nop_loop(a, 5));
+    for _ in 0..8 {
+        assert_eq!(g.run(2), Stop::Budget);
+    }
+    assert_eq!(g.engine.shared().retired(), 16);
+}
+
+#[test]
+fn stores_into_code_take_effect_at_the_next_instruction() {
+    // The loop body rewrites the immediate of the instruction behind the store, within its block.
+    let mut g = guest(|a, _| {
+        let mut target = a.create_label();
+        let mut top = a.create_label();
+        a.mov(ecx, 100).unwrap();
+        a.xor(edx, edx).unwrap();
+        a.set_label(&mut top).unwrap();
+        a.lea(rbx, qword_ptr(target)).unwrap();
+        a.mov(byte_ptr(rbx + 1), cl).unwrap();
+        a.set_label(&mut target).unwrap();
+        a.mov(eax, 0).unwrap();
+        a.add(edx, eax).unwrap();
+        a.dec(ecx).unwrap();
+        a.jne(top).unwrap();
+    });
+    g.until_trap();
+    assert_eq!(g.cpu().gpr[2], (1..=100).sum::<u64>());
+    assert_eq!(g.engine.shared().retired(), 2 + 6 * 100);
+}
+
+#[test]
+fn subscriptions_change_while_the_guest_runs() {
+    let mut g = guest(|a, _| nop_loop(a, 10));
+    let log = Log::default();
+    g.record(1, kind::INSN_TRANSLATE, &log);
+    let id = g.record(1, kind::INSN_EXEC, &log);
+    assert_eq!(g.run(1), Stop::Interrupted, "the registration asked for attention");
+    assert_eq!(g.run(16), Stop::Budget);
+    assert_eq!(whats(&log).iter().filter(|w| **w == "insn").count(), 5);
+    g.engine.shared().set_enabled(OwnerId(1), id, false).unwrap();
+    g.run(1);
+    assert_eq!(g.run(6), Stop::Budget);
+    g.engine.shared().set_enabled(OwnerId(1), id, true).unwrap();
+    g.until_trap();
+    assert_eq!(whats(&log).iter().filter(|w| **w == "insn").count(), 8);
+    g.engine.shared().unregister(OwnerId(1), id).unwrap();
+    assert!(g.engine.shared().unregister(OwnerId(1), id).is_err());
+}
