@@ -4,29 +4,53 @@
 //! with top 0 and all registers valid (`emms`: empty), and a register it writes with all ones in
 //! the exponent (SDM vol. 1, 9.6.2).
 
-use emu_ir::{Ty, Val, VecOp};
+use emu_ir::{Op, Ty, Val, VecOp};
 use iced_x86::{Instruction, Mnemonic as M, Register};
 
 use super::Lifter;
 use super::sse::{same_name, special};
+use crate::helper::Helper;
 use crate::state::slot;
 
 /// Lifts one instruction of this family; false when it is not one.
 pub(super) fn lift(l: &mut Lifter, i: &Instruction) -> bool {
+    let converts = matches!(i.mnemonic(), M::Cvtpi2ps | M::Cvtpi2pd);
+    let has_mm = i.op0_register().is_mm() || i.op1_register().is_mm();
+    if converts && Lifter::is_mem(i, 1) {
+        // Touches no MMX register, so it is no MMX instruction to the x87 unit.
+        return conversions(l, i);
+    }
     if i.mnemonic() == M::Emms {
+        wait(l);
         set_stack(l, 0);
         return true;
     }
-    let converts = matches!(i.mnemonic(), M::Cvtpi2ps | M::Cvtpi2pd);
-    if !i.op0_register().is_mm() && !i.op1_register().is_mm() && !converts {
+    if !has_mm {
         return false;
     }
+    let start = l.b.len();
+    wait(l);
     let done = moves(l, i) || conversions(l, i) || arithmetic(l, i);
-    // Conversions from memory touch no MMX register.
-    if done && !(converts && Lifter::is_mem(i, 1)) {
+    if done {
         set_stack(l, 0xff);
+    } else {
+        l.b.truncate(start);
     }
     done
+}
+
+/// Raises a pending x87 exception. None can be pending after another MMX instruction of the block
+/// unless something was called in between.
+fn wait(l: &mut Lifter) {
+    for n in (0..l.b.len()).rev() {
+        let inst = l.b.def(Val(n as u16));
+        match inst.op {
+            Op::Put if inst.imm == u64::from(slot::X87_VALID) => return,
+            Op::Call => break,
+            _ => {}
+        }
+    }
+    l.helper(Ty::I64, Helper::X87Wait, &[]);
 }
 
 /// Leaves the x87 stack with top 0 and these registers valid.
@@ -76,7 +100,7 @@ fn moves(l: &mut Lifter, i: &Instruction) -> bool {
             let ty = if m == M::Movd { Ty::I32 } else { Ty::I64 };
             if dest.is_mm() {
                 let x = if src.is_mm() { read_mm_int(l, src) } else { l.read(i, 1) };
-                let x = l.b.convert(emu_ir::Op::Zext, ty, Ty::I64, x);
+                let x = l.b.convert(Op::Zext, ty, Ty::I64, x);
                 write_mm_int(l, dest, x);
             } else {
                 let x = l.b.get(ty, slot::mmx(src.number()));

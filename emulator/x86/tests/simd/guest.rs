@@ -46,7 +46,7 @@ impl Guest {
         // SAFETY: the structure is live and of this architecture; the block was lifted for it.
         let exit = unsafe {
             arch.fp_enter(header);
-            let exit = self.interp.run(header, block, MXCSR_ALL_MASKED);
+            let exit = self.interp.run(header, block, state.mxcsr() & MXCSR_ALL_MASKED);
             arch.fp_leave(header);
             exit
         };

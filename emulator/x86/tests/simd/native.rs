@@ -1,6 +1,7 @@
 //! Runs one instruction on the real processor.
 
 use core::arch::global_asm;
+use core::cell::Cell;
 use core::mem::offset_of;
 
 use super::state::State;
@@ -66,13 +67,31 @@ unsafe extern "C" {
     fn simd_oracle_run(state: *mut State, code: *const u8);
 }
 
+thread_local! {
+    /// Floating-point exceptions this thread caught so far.
+    static CAUGHT: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Counts the exception and leaves the instruction as if it had returned to the trampoline.
+extern "C" fn on_sigfpe(_: i32, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    CAUGHT.set(CAUGHT.get() + 1);
+    // SAFETY: the kernel passes a ucontext; the only instructions of this process that raise the
+    // signal are those the trampoline calls, so the stack pointer is at its return address.
+    unsafe {
+        let registers = &mut (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs;
+        let stack = registers[libc::REG_RSP as usize] as *const i64;
+        registers[libc::REG_RIP as usize] = *stack;
+        registers[libc::REG_RSP as usize] += 8;
+    }
+}
+
 /// A page of code and a page of data below 4 GiB.
 pub struct Pages {
     code: *mut u8,
     pub data: *mut u8,
 }
 
-pub const DATA_LEN: usize = 4096;
+pub const DATA_LEN: usize = 256;
 
 impl Pages {
     pub fn new() -> Pages {
@@ -83,6 +102,13 @@ impl Pages {
             assert_ne!(p, libc::MAP_FAILED);
             p.cast::<u8>()
         };
+        // SAFETY: the handler is async-signal-safe.
+        unsafe {
+            let mut action: libc::sigaction = core::mem::zeroed();
+            action.sa_sigaction = on_sigfpe as *const () as usize;
+            action.sa_flags = libc::SA_SIGINFO;
+            assert_eq!(libc::sigaction(libc::SIGFPE, &action, core::ptr::null_mut()), 0);
+        }
         let rw = libc::PROT_READ | libc::PROT_WRITE;
         Pages { code: map(rw | libc::PROT_EXEC), data: map(rw) }
     }
@@ -92,9 +118,10 @@ impl Pages {
         unsafe { core::slice::from_raw_parts_mut(self.data, DATA_LEN) }
     }
 
-    /// Executes `instruction` in `state`.
-    pub fn run(&mut self, instruction: &[u8], state: &mut State) {
+    /// Executes `instruction` in `state`; whether it raised a floating-point exception.
+    pub fn run(&mut self, instruction: &[u8], state: &mut State) -> bool {
         assert!(instruction.len() < 16);
+        let before = CAUGHT.get();
         // SAFETY: the code page is writable and executable; the instruction touches only registers
         // the trampoline saves, and the data page.
         unsafe {
@@ -103,5 +130,6 @@ impl Pages {
             simd_oracle_run(state, self.code);
         }
         state.flags &= u64::from(emu_ir::flags::ALL);
+        CAUGHT.get() != before
     }
 }

@@ -10,7 +10,7 @@ pub struct State {
 }
 
 /// Offsets in the FXSAVE image.
-pub const MXCSR: usize = 24;
+const MXCSR: usize = 24;
 pub const ST: usize = 32;
 pub const XMM: usize = 160;
 pub const XMM_END: usize = XMM + 256;
@@ -173,8 +173,21 @@ impl State {
         s
     }
 
+    pub fn mxcsr(&self) -> u32 {
+        u32::from_le_bytes([self.fx[24], self.fx[25], self.fx[26], self.fx[27]])
+    }
+
     pub fn set_mxcsr(&mut self, value: u32) {
         self.fx[MXCSR..MXCSR + 4].copy_from_slice(&value.to_le_bytes());
+    }
+
+    /// Makes an unmasked x87 exception pending.
+    pub fn set_x87_pending(&mut self, r: &mut Rng) {
+        let exception = 1u8 << r.below(6);
+        self.fx[0] &= !exception;
+        // The summary and busy bits follow from flags and masks.
+        self.fx[2] = exception | 0x80;
+        self.fx[3] |= 0x80;
     }
 
     /// What differs, register by register; empty when the states agree.
