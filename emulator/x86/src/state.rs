@@ -100,7 +100,15 @@ impl X87 {
     /// Number of the physical register that is ST(i).
     #[inline(always)]
     pub fn phys(&self, i: u8) -> usize {
-        usize::from(self.top.wrapping_add(u16::from(i)) & 7)
+        usize::from(self.top_now().wrapping_add(u16::from(i)) & 7)
+    }
+
+    /// The top, loaded at its own width. A wider load, which the compiler would make of it where
+    /// it can, covers two recent stores and stalls the processor.
+    #[inline(always)]
+    pub(crate) fn top_now(&self) -> u16 {
+        // SAFETY: a live field.
+        unsafe { (&raw const self.top).read_volatile() }
     }
 
     /// The status word with TOP.

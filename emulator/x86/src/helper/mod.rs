@@ -150,10 +150,10 @@ helpers! {
     X87LdF80 "x87.ld.f80" x87::load::ten::<false>, FULL;
     X87LdBcd "x87.ld.bcd" x87::load::ten::<true>, FULL;
     X87LdConst "x87.ld.const" x87::load::constant, FULL;
-    X87StF32 "x87.st.f32" x87::store::scalar::<0xd9, 3, 4, false>, FULL;
-    X87StpF32 "x87.stp.f32" x87::store::scalar::<0xd9, 3, 4, true>, FULL;
-    X87StF64 "x87.st.f64" x87::store::scalar::<0xdd, 3, 8, false>, FULL;
-    X87StpF64 "x87.stp.f64" x87::store::scalar::<0xdd, 3, 8, true>, FULL;
+    X87StF32 "x87.st.f32" x87::store::float::<8, 23, 0xd9, 4, false>, FULL;
+    X87StpF32 "x87.stp.f32" x87::store::float::<8, 23, 0xd9, 4, true>, FULL;
+    X87StF64 "x87.st.f64" x87::store::float::<11, 52, 0xdd, 8, false>, FULL;
+    X87StpF64 "x87.stp.f64" x87::store::float::<11, 52, 0xdd, 8, true>, FULL;
     X87StI16 "x87.st.i16" x87::store::scalar::<0xdf, 3, 2, false>, FULL;
     X87StpI16 "x87.stp.i16" x87::store::scalar::<0xdf, 3, 2, true>, FULL;
     X87StI32 "x87.st.i32" x87::store::scalar::<0xdb, 3, 4, false>, FULL;

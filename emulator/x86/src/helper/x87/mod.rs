@@ -86,15 +86,17 @@ impl X87 {
 
     #[inline(always)]
     fn pop(&mut self) {
-        self.valid &= !(1 << (self.top & 7));
-        self.top = (self.top + 1) & 7;
+        let top = self.top_now();
+        self.valid &= !(1 << (top & 7));
+        self.top = (top + 1) & 7;
     }
 
     /// Pushes a value onto a register that is known to be empty.
     #[inline(always)]
     fn push(&mut self, mantissa: u64, sign_exponent: u16) {
-        self.top = self.top.wrapping_sub(1) & 7;
-        let p = usize::from(self.top);
+        let top = self.top_now().wrapping_sub(1) & 7;
+        self.top = top;
+        let p = usize::from(top);
         self.valid |= 1 << p;
         self.st[p].set(mantissa, sign_exponent);
     }

@@ -6,9 +6,12 @@
 use emu_cpu::{CpuHeader, write_guest};
 use emu_mem::{MemFault, access};
 
-use super::{code, enter, exact, x87_asm};
+use super::{DEFAULT_CONTROL, code, enter, exact, x87_asm};
 use crate::X86Cpu;
 use crate::helper::x86;
+
+/// The precision flag.
+const PRECISION: u16 = 1 << 5;
 
 /// Stores the low `BYTES` bytes of `value`.
 #[inline(always)]
@@ -55,6 +58,69 @@ fn exactly(cpu: &mut X86Cpu, addr: u64, fop: u64, bytes: usize) -> u64 {
     }
     exact::commit(cpu, done, fop, addr);
     0
+}
+
+/// A normal value or zero rounded to nearest with `E` exponent and `M` fraction bits.
+struct Narrow {
+    bits: u64,
+    inexact: bool,
+    up: bool,
+}
+
+/// Rounds to a narrower float; `None` for what is not a normal number (or zero) before and after.
+#[inline(always)]
+fn narrow<const E: u32, const M: u32>(mantissa: u64, sign_exponent: u16) -> Option<Narrow> {
+    let max = (1u64 << E) - 1;
+    let sign = u64::from(sign_exponent >> 15) << (E + M);
+    let exponent = u64::from(sign_exponent & 0x7fff);
+    if exponent == 0 && mantissa == 0 {
+        return Some(Narrow { bits: sign, inexact: false, up: false });
+    }
+    let exponent = exponent.wrapping_sub(0x3fff - (max >> 1));
+    if exponent.wrapping_sub(1) >= max - 1 || mantissa >> 63 == 0 {
+        return None;
+    }
+    let dropped = 63 - M;
+    let rest = mantissa & ((1 << dropped) - 1);
+    let half = 1 << (dropped - 1);
+    let magnitude = exponent << M | (mantissa << 1) >> (64 - M);
+    let up = rest > half || rest == half && magnitude & 1 != 0;
+    let magnitude = magnitude + u64::from(up);
+    (magnitude >> M < max).then_some(Narrow { bits: sign | magnitude, inexact: rest != 0, up })
+}
+
+/// FST m32 and m64: `E` and `M` as for [`narrow`], the others as for [`scalar`]. Arguments:
+/// address, opcode.
+///
+/// # Safety
+/// See [`emu_cpu::HelperFn`].
+pub unsafe extern "C" fn float<
+    const E: u32,
+    const M: u32,
+    const ESC: u8,
+    const BYTES: usize,
+    const POP: bool,
+>(
+    header: *mut CpuHeader,
+    addr: u64,
+    fop: u64,
+    _: u64,
+    _: u64,
+) -> u64 {
+    // SAFETY: as the caller promises.
+    let cpu = unsafe { x86(header) };
+    let x = &cpu.x87;
+    let st = &x.st[x.phys(0)];
+    if x.is_valid(x.phys(0))
+        && x.control == DEFAULT_CONTROL
+        && let Some(n) = narrow::<E, M>(st.mantissa(), st.sign_exponent())
+        && (!n.inexact || x.status & PRECISION != 0)
+    {
+        let stored = write::<BYTES>(&mut cpu.hdr, addr, n.bits);
+        return finish(cpu, stored, if n.up { code::C1 } else { 0 }, POP);
+    }
+    // SAFETY: as the caller promises.
+    unsafe { scalar::<ESC, 3, BYTES, POP>(header, addr, fop, 0, 0) }
 }
 
 /// FST, FIST and FISTTP to memory of `BYTES` bytes: the instruction `ESC` /`OP`, which pops.
