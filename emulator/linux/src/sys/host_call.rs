@@ -108,6 +108,24 @@ pub struct Buffer {
     pub back: CopyBack,
 }
 
+impl Buffer {
+    /// Words that only the host kernel reads.
+    pub fn input(words: Box<[u64]>) -> Buffer {
+        Buffer {
+            guest: 0,
+            shape: &crate::abi::structs::I64,
+            count: words.len(),
+            host: words,
+            back: CopyBack::Never,
+        }
+    }
+
+    /// Its host address.
+    pub fn address(&self) -> u64 {
+        self.host.as_ptr() as u64
+    }
+}
+
 /// What is left to do after a host call.
 pub type Finish = Box<dyn FnOnce(&mut SyscallContext<'_>, SysResult) -> SysResult>;
 
@@ -130,6 +148,20 @@ impl HostCall {
         HostCall { number, args, buffers: Vec::new(), finish: None }
     }
 
+    /// No call at all: the result is known.
+    pub fn ready(result: u64) -> HostCall {
+        HostCall::new(Self::NO_CALL, [result, 0, 0, 0, 0, 0])
+    }
+
+    /// The number of a call that is not made.
+    const NO_CALL: i64 = -1;
+
+    /// Adds memory that lives as long as the call.
+    pub fn with(mut self, buffer: Buffer) -> HostCall {
+        self.buffers.push(buffer);
+        self
+    }
+
     /// Adds what to do after the call.
     pub fn then(
         mut self,
@@ -141,6 +173,9 @@ impl HostCall {
 
     /// Makes the call, on whatever thread this is.
     pub fn perform(&self, may_block: bool) -> SysResult {
+        if self.number == Self::NO_CALL {
+            return Ok(self.args[0]);
+        }
         syscall(self.number, self.args, may_block)
     }
 

@@ -1,0 +1,274 @@
+//! `/proc/self` as the guest must see it.
+//!
+//! The host kernel describes the host process there. The files that would give it away or mislead
+//! the guest are made here; everything else under `/proc/self` is true for the guest too
+//! (descriptors, limits, working directory, mounts).
+
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+
+use emu_mem::access;
+
+use crate::{Errno, Machine, Process, mm};
+
+/// A file of `/proc/self` that shows the guest instead of the host.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Entry {
+    /// `exe`: the link to the program.
+    Exe,
+    /// `maps`: the address space.
+    Maps,
+    /// `smaps`: the address space with sizes.
+    Smaps,
+    /// `cmdline`: the arguments.
+    Cmdline,
+    /// `environ`: the initial environment.
+    Environ,
+    /// `auxv`: the auxiliary vector.
+    Auxv,
+    /// `comm`: the thread's name.
+    Comm,
+    /// `stat`: numbers about the process.
+    Stat,
+    /// `mem`: the memory itself; refused, since it would show the host's.
+    Mem,
+}
+
+/// The entry called `name`.
+fn by_name(name: &[u8]) -> Option<Entry> {
+    Some(match name {
+        b"exe" => Entry::Exe,
+        b"maps" => Entry::Maps,
+        b"smaps" => Entry::Smaps,
+        b"cmdline" => Entry::Cmdline,
+        b"environ" => Entry::Environ,
+        b"auxv" => Entry::Auxv,
+        b"comm" => Entry::Comm,
+        b"stat" => Entry::Stat,
+        b"mem" => Entry::Mem,
+        _ => return None,
+    })
+}
+
+/// The entry that `path`, relative to `dirfd`, names, if it is one of this process's.
+pub fn find(dirfd: i32, path: &[u8]) -> Option<Entry> {
+    let name = path.rsplit(|&b| b == b'/').next()?;
+    let entry = by_name(name)?;
+    if path.first() == Some(&b'/') {
+        return is_own(path).then_some(entry);
+    }
+    let link = match dirfd {
+        libc::AT_FDCWD => "/proc/self/cwd".to_string(),
+        fd => format!("/proc/self/fd/{fd}"),
+    };
+    let mut full = std::fs::read_link(link).ok()?.into_os_string().into_vec();
+    if !full.starts_with(b"/proc") {
+        return None;
+    }
+    full.push(b'/');
+    full.extend_from_slice(path);
+    is_own(&full).then_some(entry)
+}
+
+/// Whether the absolute `path` names a file directly in a directory of this process or thread.
+fn is_own(path: &[u8]) -> bool {
+    let mut parts = path.split(|&b| b == b'/').filter(|p| !p.is_empty() && *p != b".");
+    if parts.next() != Some(b"proc") {
+        return false;
+    }
+    let own = |part: &[u8]| std::str::from_utf8(part).is_ok_and(|p| p == std::process::id().to_string());
+    match parts.next() {
+        Some(b"self") | Some(b"thread-self") => {}
+        Some(pid) if own(pid) => {}
+        _ => return false,
+    }
+    match (parts.next(), parts.next(), parts.next(), parts.next()) {
+        (Some(_), None, ..) => true,
+        (Some(b"task"), Some(tid), Some(_), None) => own(tid),
+        _ => false,
+    }
+}
+
+/// What the guest reads from `entry`.
+fn contents(entry: Entry, process: &mut Process, machine: &mut dyn Machine) -> Vec<u8> {
+    match entry {
+        Entry::Exe | Entry::Mem => Vec::new(),
+        Entry::Maps => mm::maps_text(machine).into_bytes(),
+        Entry::Smaps => smaps(machine),
+        Entry::Cmdline => strings(process.program.args),
+        Entry::Environ => strings(process.program.env),
+        Entry::Auxv => process.program.auxv.clone(),
+        Entry::Comm => {
+            let mut comm = process.program.comm.clone();
+            comm.push(b'\n');
+            comm
+        }
+        Entry::Stat => stat(process, machine),
+    }
+}
+
+/// The bytes of a guest range, as far as they can be read.
+fn strings((start, end): (u64, u64)) -> Vec<u8> {
+    /// More than `execve` takes.
+    const MAX: u64 = 8 << 20;
+    let mut buf = vec![0; end.saturating_sub(start).min(MAX) as usize];
+    match access::read(start, &mut buf) {
+        Ok(()) => buf,
+        Err(fault) => {
+            buf.truncate(fault.addr.saturating_sub(start) as usize);
+            buf
+        }
+    }
+}
+
+/// `smaps`: each line of `maps` with the sizes programs add up.
+fn smaps(machine: &mut dyn Machine) -> Vec<u8> {
+    let text = mm::maps_text(machine);
+    let mut out = String::new();
+    for line in text.lines() {
+        let size = line
+            .split(' ')
+            .next()
+            .and_then(|range| range.split_once('-'))
+            .and_then(|(a, b)| {
+                Some(u64::from_str_radix(b, 16).ok()? - u64::from_str_radix(a, 16).ok()?)
+            })
+            .unwrap_or(0)
+            / 1024;
+        out.push_str(line);
+        out.push_str(&format!("\nSize: {size:14} kB\nKernelPageSize:        4 kB\n"));
+        out.push_str(&format!("MMUPageSize:           4 kB\nRss: {size:15} kB\nPss: {size:15} kB\n"));
+    }
+    out.into_bytes()
+}
+
+/// `stat`: the host's line with the fields that describe the program replaced.
+fn stat(process: &Process, machine: &mut dyn Machine) -> Vec<u8> {
+    let host = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let Some((_, after)) = host.rsplit_once(')') else { return host.into_bytes() };
+    let mut fields: Vec<String> = after.split_whitespace().map(str::to_string).collect();
+    let vsize: u64 = machine.space().iter().map(|(s, e, _)| e - s).sum();
+    // Numbered as in proc(5); the first field after the name is number 3.
+    let layout = &process.layout;
+    let new = [
+        (20, process.threads.len() as u64),
+        (23, vsize),
+        (28, layout.stack_top),
+        (47, layout.brk_start),
+        (48, process.program.args.0),
+        (49, process.program.args.1),
+        (50, process.program.env.0),
+        (51, process.program.env.1),
+    ];
+    for (number, value) in new {
+        if let Some(f) = fields.get_mut(number - 3) {
+            *f = value.to_string();
+        }
+    }
+    let comm = String::from_utf8_lossy(&process.program.comm);
+    format!("{} ({comm}) {}\n", std::process::id(), fields.join(" ")).into_bytes()
+}
+
+/// The file that stands for `entry` in a call that follows links.
+pub fn target(entry: Entry, process: &Process) -> Option<PathBuf> {
+    (entry == Entry::Exe).then(|| process.program.exe.clone())
+}
+
+/// Opens `entry`: a descriptor of the guest.
+pub fn open(
+    entry: Entry,
+    flags: i32,
+    process: &mut Process,
+    machine: &mut dyn Machine,
+) -> Result<u64, Errno> {
+    if entry == Entry::Mem {
+        return Err(Errno::EACCES);
+    }
+    if let Some(path) = target(entry, process) {
+        let path = c_path(path.as_os_str().as_bytes())?;
+        // SAFETY: a NUL-terminated path.
+        return crate::errno::check(i64::from(unsafe { libc::open(path.as_ptr(), flags, 0) }));
+    }
+    if flags & libc::O_ACCMODE != libc::O_RDONLY {
+        return Err(Errno::EACCES);
+    }
+    memory_file(&contents(entry, process, machine), flags & libc::O_CLOEXEC)
+}
+
+/// A new read-only descriptor of a file in memory that holds `data`.
+fn memory_file(data: &[u8], cloexec: i32) -> Result<u64, Errno> {
+    use std::io::Write;
+    use std::os::fd::{AsRawFd, FromRawFd};
+    // SAFETY: a NUL-terminated name; the descriptor is owned by the File.
+    let mut file = unsafe {
+        let fd = libc::memfd_create(c"proc".as_ptr(), libc::MFD_CLOEXEC);
+        if fd < 0 {
+            return Err(Errno::last());
+        }
+        std::fs::File::from_raw_fd(fd)
+    };
+    file.write_all(data).map_err(|e| Errno::of(&e))?;
+    let again = c_path(format!("/proc/self/fd/{}", file.as_raw_fd()).as_bytes())?;
+    // SAFETY: a NUL-terminated path.
+    let fd = unsafe { libc::open(again.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) };
+    if fd < 0 {
+        return Err(Errno::last());
+    }
+    // The guest expects the lowest free descriptor: that of the file just written.
+    // SAFETY: both descriptors are ours.
+    let r = unsafe { libc::dup3(fd, file.as_raw_fd(), cloexec) };
+    let lowest = crate::errno::check(i64::from(r));
+    // SAFETY: the descriptor is ours and not used any more.
+    unsafe { libc::close(fd) };
+    if lowest.is_ok() {
+        // It is the guest's now.
+        let _ = std::os::fd::IntoRawFd::into_raw_fd(file);
+    }
+    lowest
+}
+
+/// What `readlink` gives for `entry`; `None` for a file that is not a link.
+pub fn link(entry: Entry, process: &Process) -> Option<OsString> {
+    target(entry, process).map(PathBuf::into_os_string)
+}
+
+/// A path as a C string.
+pub fn c_path(path: &[u8]) -> Result<std::ffi::CString, Errno> {
+    std::ffi::CString::new(path).map_err(|_| Errno::ENOENT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_entries_are_found_under_every_name() {
+        let pid = std::process::id();
+        for path in [
+            "/proc/self/maps".to_string(),
+            "//proc/./self//maps".to_string(),
+            "/proc/thread-self/maps".to_string(),
+            format!("/proc/{pid}/maps"),
+            format!("/proc/self/task/{pid}/maps"),
+        ] {
+            assert_eq!(find(libc::AT_FDCWD, path.as_bytes()), Some(Entry::Maps), "{path}");
+        }
+    }
+
+    #[test]
+    fn other_files_are_not() {
+        for path in ["/proc/1/maps", "/proc/maps", "/tmp/self/exe", "maps", "/proc/self/fd/exe"] {
+            assert_eq!(find(libc::AT_FDCWD, path.as_bytes()), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn relative_names_count_below_proc() {
+        use std::os::fd::AsRawFd;
+        let dir = std::fs::File::open("/proc/self").expect("/proc/self opens");
+        assert_eq!(find(dir.as_raw_fd(), b"exe"), Some(Entry::Exe));
+        let dir = std::fs::File::open("/tmp").expect("/tmp opens");
+        assert_eq!(find(dir.as_raw_fd(), b"exe"), None);
+    }
+}
