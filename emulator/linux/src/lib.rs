@@ -22,6 +22,7 @@ pub mod machine;
 pub mod mm;
 pub mod nondet;
 pub mod process;
+pub mod procfs;
 mod run;
 pub mod segments;
 pub mod signal;

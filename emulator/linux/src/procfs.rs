@@ -77,7 +77,8 @@ fn is_own(path: &[u8]) -> bool {
     if parts.next() != Some(b"proc") {
         return false;
     }
-    let own = |part: &[u8]| std::str::from_utf8(part).is_ok_and(|p| p == std::process::id().to_string());
+    let own =
+        |part: &[u8]| std::str::from_utf8(part).is_ok_and(|p| p == std::process::id().to_string());
     match parts.next() {
         Some(b"self") | Some(b"thread-self") => {}
         Some(pid) if own(pid) => {}
@@ -138,7 +139,9 @@ fn smaps(machine: &mut dyn Machine) -> Vec<u8> {
             / 1024;
         out.push_str(line);
         out.push_str(&format!("\nSize: {size:14} kB\nKernelPageSize:        4 kB\n"));
-        out.push_str(&format!("MMUPageSize:           4 kB\nRss: {size:15} kB\nPss: {size:15} kB\n"));
+        out.push_str(&format!(
+            "MMUPageSize:           4 kB\nRss: {size:15} kB\nPss: {size:15} kB\n"
+        ));
     }
     out.into_bytes()
 }

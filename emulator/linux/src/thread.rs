@@ -18,6 +18,8 @@ pub struct Thread {
     pub robust_list: (u64, u64),
     /// A system call that a signal interrupted, until it is decided how it goes on.
     pub interrupted: Option<Interrupted>,
+    /// What `restart_syscall` continues.
+    pub restart_block: Option<crate::sys::time::Interrupted>,
     /// Signal state.
     pub signals: ThreadSignals,
 }
@@ -40,6 +42,7 @@ impl Thread {
             clear_child_tid: 0,
             robust_list: (0, 0),
             interrupted: None,
+            restart_block: None,
             signals: ThreadSignals::default(),
         }
     }

@@ -145,8 +145,13 @@ fn default(p: &mut Process, m: &mut dyn Machine, info: &SigInfo) {
 
 /// Points the thread back at its system-call instruction.
 fn restart(p: &mut Process, i: Interrupted) {
+    let continues = i.errno == Errno::ERESTART_RESTARTBLOCK;
+    let restart_syscall = match p.abi {
+        Abi::X86_64 => libc::SYS_restart_syscall as u64,
+        Abi::I386 => 0,
+    };
     let cpu = p.cpu();
-    cpu.gpr[gpr::RAX] = i.number;
+    cpu.gpr[gpr::RAX] = if continues { restart_syscall } else { i.number };
     // `syscall` and `int 0x80` are two bytes; a `sysenter` resumes behind an `int 0x80`.
     cpu.hdr.pc = cpu.hdr.pc.wrapping_sub(2);
 }

@@ -208,7 +208,8 @@ mod tests {
         raw.extend(24u16.to_le_bytes());
         raw.push(4);
         raw.extend(b"abc\0\0");
-        let got: Vec<_> = entries(&raw).map(|e| (e.inode, e.next, e.kind, e.name.to_vec())).collect();
+        let got: Vec<_> =
+            entries(&raw).map(|e| (e.inode, e.next, e.kind, e.name.to_vec())).collect();
         assert_eq!(got, [(7, 9, 4, b"abc".to_vec())]);
     }
 }

@@ -64,6 +64,8 @@ enum Argument {
     Both(&'static Struct),
 }
 
+const F_SETOWN_EX: i32 = 15;
+const F_GETOWN_EX: i32 = 16;
 const F_GETOWNER_UIDS: i32 = 17;
 const F_SET_FILE_RW_HINT: i32 = 1038;
 const F_GET_FILE_RW_HINT: i32 = 1037;
@@ -115,8 +117,8 @@ pub fn fcntl64(ctx: &mut SyscallContext<'_>) -> Result<HostCall, Errno> {
         libc::F_SETLK | libc::F_SETLKW | libc::F_OFD_SETLK | libc::F_OFD_SETLKW => {
             Argument::Read(lock)
         }
-        libc::F_SETOWN_EX => Argument::Read(&OWNER_EX),
-        libc::F_GETOWN_EX => Argument::Write(&OWNER_EX),
+        F_SETOWN_EX => Argument::Read(&OWNER_EX),
+        F_GETOWN_EX => Argument::Write(&OWNER_EX),
         F_GETOWNER_UIDS => Argument::Write(&OWNER_EX),
         F_SET_RW_HINT | F_SET_FILE_RW_HINT => Argument::Read(&I64),
         F_GET_RW_HINT | F_GET_FILE_RW_HINT => Argument::Write(&I64),
@@ -144,4 +146,3 @@ pub fn fcntl64(ctx: &mut SyscallContext<'_>) -> Result<HostCall, Errno> {
     call.args[2] = host.as_ptr() as u64;
     Ok(call.with(Buffer { guest, shape, count: 1, host, back }))
 }
-

@@ -51,12 +51,7 @@ fn follow_exe(ctx: &mut SyscallContext<'_>, number: i64, at: At, follow: bool) -
     call.complete(ctx, result)
 }
 
-fn open_at(
-    ctx: &mut SyscallContext<'_>,
-    at: At,
-    flags: u64,
-    mode: u64,
-) -> Result<HostCall, Errno> {
+fn open_at(ctx: &mut SyscallContext<'_>, at: At, flags: u64, mode: u64) -> Result<HostCall, Errno> {
     if let Some(entry) = at.entry(ctx)?
         && !(entry == Entry::Comm && flags as i32 & libc::O_ACCMODE != libc::O_RDONLY)
     {

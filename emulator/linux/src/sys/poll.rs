@@ -119,10 +119,7 @@ pub fn poll_until(
     }))
 }
 
-fn ppoll_with(
-    ctx: &mut SyscallContext<'_>,
-    shape: &'static Struct,
-) -> Result<HostCall, Errno> {
+fn ppoll_with(ctx: &mut SyscallContext<'_>, shape: &'static Struct) -> Result<HostCall, Errno> {
     let [fds, count, timeout, mask, size, _] = ctx.args;
     if count > MAX_FDS {
         return Err(Errno::EINVAL);
@@ -222,10 +219,7 @@ pub fn select(ctx: &mut SyscallContext<'_>) -> Result<HostCall, Errno> {
     }))
 }
 
-fn pselect6_with(
-    ctx: &mut SyscallContext<'_>,
-    shape: &'static Struct,
-) -> Result<HostCall, Errno> {
+fn pselect6_with(ctx: &mut SyscallContext<'_>, shape: &'static Struct) -> Result<HostCall, Errno> {
     let [n, a, b, c, timeout, packed] = ctx.args;
     let mask = match packed {
         0 => None,
@@ -240,14 +234,8 @@ fn pselect6_with(
     check_waiting(ctx, mask)?;
     let host_mask = host_mask(mask);
     let packed = Buffer::input(Box::new([address(&host_mask), SIGSET_SIZE]));
-    let args = [
-        n,
-        sets.address(0),
-        sets.address(1),
-        sets.address(2),
-        address(&timeout),
-        packed.address(),
-    ];
+    let args =
+        [n, sets.address(0), sets.address(1), sets.address(2), address(&timeout), packed.address()];
     let call = keep(HostCall::new(libc::SYS_pselect6, args).with(packed), host_mask);
     Ok(call.then(move |ctx, result| {
         write_left(ctx, &timeout);
@@ -269,9 +257,7 @@ pub fn pselect6_time64(ctx: &mut SyscallContext<'_>) -> Result<HostCall, Errno> 
 }
 
 /// Checks what `epoll_pwait` and `epoll_pwait2` have in common; the mask and its host copy.
-fn epoll_common(
-    ctx: &mut SyscallContext<'_>,
-) -> Result<(Option<u64>, Option<Buffer>), Errno> {
+fn epoll_common(ctx: &mut SyscallContext<'_>) -> Result<(Option<u64>, Option<Buffer>), Errno> {
     let [fd, events, max, _, mask, size] = ctx.args;
     fds::check(fd)?;
     let max = max as i32;

@@ -43,11 +43,6 @@ pub fn sigaltstack(_ctx: &mut SyscallContext<'_>) -> SysResult {
     Err(Errno::ENOSYS)
 }
 
-/// `restart_syscall`.
-pub fn restart_syscall(_ctx: &mut SyscallContext<'_>) -> SysResult {
-    Err(Errno::ENOSYS)
-}
-
 /// `rt_tgsigqueueinfo`.
 pub fn rt_tgsigqueueinfo(_ctx: &mut SyscallContext<'_>) -> SysResult {
     Err(Errno::ENOSYS)

@@ -3,9 +3,9 @@
 use crate::abi::layout::Struct;
 use crate::abi::structs::{LONG, TIMESPEC, TIMESPEC64};
 use crate::nondet;
-use crate::sys::{SyscallContext, poll};
 use crate::sys::args::Arg;
 use crate::sys::host_call::{Buffer, HostCall, syscall};
+use crate::sys::{SyscallContext, poll};
 use crate::{Errno, SysResult};
 
 /// `clock_gettime`, `clock_gettime64`.
@@ -146,8 +146,7 @@ pub fn restart_syscall(ctx: &mut SyscallContext<'_>) -> Result<HostCall, Errno> 
                         let raw = [s.to_le_bytes(), n.to_le_bytes()].concat();
                         ctx.write_struct(left_at, shape, &raw)?;
                     }
-                    ctx.thread().restart_block =
-                        Some(Interrupted::Sleep { until, left_at, shape });
+                    ctx.thread().restart_block = Some(Interrupted::Sleep { until, left_at, shape });
                 }
                 result
             }))

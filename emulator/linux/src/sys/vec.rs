@@ -1,9 +1,9 @@
 //! Scattered reads and writes.
 
+use crate::Errno;
 use crate::abi::structs::IOVEC;
 use crate::sys::host_call::{Buffer, HostCall};
 use crate::sys::{SyscallContext, fds, pass};
-use crate::Errno;
 
 /// `UIO_MAXIOV`: the most elements the kernel takes.
 const MAX: u64 = 1024;
@@ -91,4 +91,3 @@ pub fn pwritev2(ctx: &mut SyscallContext<'_>) -> Result<HostCall, Errno> {
 pub fn vmsplice(ctx: &mut SyscallContext<'_>) -> Result<HostCall, Errno> {
     prepare(ctx, libc::SYS_vmsplice, true, [ctx.args[3], 0, 0])
 }
-
