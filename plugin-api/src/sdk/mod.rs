@@ -1,6 +1,7 @@
 //! The safe Rust side of the contract.
 
 mod args;
+mod callstack;
 mod counter;
 mod cpu;
 pub(crate) mod entry;
@@ -14,6 +15,7 @@ mod registrar;
 mod trampoline;
 
 pub use args::{Arg, Args, Value};
+pub use callstack::CallStack;
 pub use counter::{Counter, CounterKind};
 pub use cpu::{Cpu, Reg, Word};
 pub use error::Error;

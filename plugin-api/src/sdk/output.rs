@@ -49,6 +49,7 @@ impl Output {
         let path = dir.join(path);
         let io = |source| Error::Io { what: format!("cannot open {}", path.display()), source };
         let file = OpenOptions::new().create(true).append(true).open(&path).map_err(io)?;
+        let file = out_of_the_way(file);
         let continued = match shared.host.os.continued {
             // SAFETY: host function with the handle it gave us.
             Some(f) => unsafe { f(shared.host.plugin) != 0 },
@@ -98,6 +99,18 @@ impl Output {
     /// Bytes that could not be written so far.
     pub fn lost(&self) -> u64 {
         self.inner.borrow().lost
+    }
+}
+
+/// Moves a file to a high descriptor: the guest shares the process's descriptors, and the numbers it
+/// gets must be those it would get without the plugin.
+fn out_of_the_way(file: File) -> File {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let lowest = limit.unwrap_or(4096).min(4096).saturating_sub(128) as i32;
+    match rustix::io::fcntl_dupfd_cloexec(&file, lowest) {
+        Ok(high) => high.into(),
+        // No room there: it works where it is, too.
+        Err(_) => file,
     }
 }
 

@@ -1,0 +1,107 @@
+//! Text that grows at tap points, store by store.
+
+use std::collections::HashMap;
+
+use plugin_api::{Word, prelude::*};
+
+use crate::taps::Tap;
+
+/// A longer text is printed in pieces.
+const LONGEST: usize = 4096;
+
+/// The texts being written.
+#[derive(Debug)]
+pub struct Texts {
+    min: usize,
+    open: HashMap<Tap, Text>,
+    /// How many texts are open at a pc.
+    open_at: HashMap<u64, usize>,
+}
+
+#[derive(Debug)]
+struct Text {
+    bytes: Vec<u8>,
+    /// Where the last store began and ended.
+    last: (u64, u64),
+    word_size: u32,
+}
+
+fn printable(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~' | b'\n' | b'\t' | b'\r')
+}
+
+impl Texts {
+    pub fn new(min: usize) -> Texts {
+        Texts { min: min.max(1), open: HashMap::new(), open_at: HashMap::new() }
+    }
+
+    /// Whether a store can begin, continue or end a text. Cheap, for the many that cannot.
+    pub fn concerned(&self, pc: u64, data: &[u8]) -> bool {
+        data.iter().any(|b| printable(*b)) || self.open_at.contains_key(&pc)
+    }
+
+    /// A store of `data` to `addr`.
+    pub fn write(&mut self, tap: Tap, addr: u64, data: &[u8], word_size: u32, output: &mut Output) {
+        // A text goes on behind the last store, or in the same place for text that passes through
+        // one buffer.
+        if let Some(text) = self.open.get(&tap)
+            && text.last.1 != addr
+            && text.last.0 != addr
+        {
+            self.end(tap, output);
+        }
+        for &byte in data {
+            if printable(byte) {
+                let text = self.open.entry(tap).or_insert_with(|| {
+                    *self.open_at.entry(tap.pc).or_default() += 1;
+                    Text { bytes: Vec::new(), last: (addr, addr), word_size }
+                });
+                text.bytes.push(byte);
+                if text.bytes.len() >= LONGEST {
+                    self.end(tap, output);
+                }
+            } else {
+                self.end(tap, output);
+            }
+        }
+        if let Some(text) = self.open.get_mut(&tap) {
+            text.last = (addr, addr.wrapping_add(data.len() as u64));
+        }
+    }
+
+    fn end(&mut self, tap: Tap, output: &mut Output) {
+        let Some(text) = self.open.remove(&tap) else { return };
+        if let Some(count) = self.open_at.get_mut(&tap.pc) {
+            *count -= 1;
+            if *count == 0 {
+                self.open_at.remove(&tap.pc);
+            }
+        }
+        self.print(tap, &text, output);
+    }
+
+    fn print(&self, tap: Tap, text: &Text, output: &mut Output) {
+        if text.bytes.len() < self.min {
+            return;
+        }
+        let word = |value| Word::new(value, text.word_size);
+        writeln!(
+            output,
+            "{} {} {} \"{}\"",
+            word(tap.caller),
+            word(tap.pc),
+            word(tap.address_space),
+            text.bytes.escape_ascii()
+        );
+    }
+
+    /// Prints what is still open.
+    pub fn finish(&mut self, output: &mut Output) {
+        let mut open: Vec<_> = self.open.drain().collect();
+        open.sort_unstable_by_key(|(tap, _)| *tap);
+        self.open_at.clear();
+        for (tap, text) in open {
+            self.print(tap, &text, output);
+        }
+    }
+}
