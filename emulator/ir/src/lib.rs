@@ -23,6 +23,7 @@ pub mod flags;
 mod op;
 pub mod scalar;
 mod target;
+pub mod testing;
 pub mod text;
 mod ty;
 mod vec_op;
