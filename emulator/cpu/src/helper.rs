@@ -53,15 +53,15 @@ pub fn write_guest(cpu: &mut CpuHeader, addr: u64, data: &[u8]) -> Result<(), Me
     match cpu.mem_hook {
         None => {
             // All or nothing: a write that straddles into a bad page must not be half done.
-            if crosses_page(addr, data.len()) {
-                access::probe_write(addr.wrapping_add(data.len() as u64 - 1))?;
+            if let Some(page) = second_page(addr, data.len()) {
+                access::probe_write(page)?;
             }
             access::write(addr, data)
         }
         Some(hook) => {
             access::probe_write(addr)?;
-            if crosses_page(addr, data.len()) {
-                access::probe_write(addr.wrapping_add(data.len() as u64 - 1))?;
+            if let Some(page) = second_page(addr, data.len()) {
+                access::probe_write(page)?;
             }
             // SAFETY: the hook was installed by the engine that owns this CPU.
             unsafe { hook(cpu, addr, data.len() as u64, data.as_ptr(), true, true) };
@@ -73,6 +73,8 @@ pub fn write_guest(cpu: &mut CpuHeader, addr: u64, data: &[u8]) -> Result<(), Me
     }
 }
 
-fn crosses_page(addr: u64, len: usize) -> bool {
-    len > 1 && addr / emu_mem::PAGE != addr.wrapping_add(len as u64 - 1) / emu_mem::PAGE
+/// Start of the last page of an access that crosses into one: the address its fault reports.
+fn second_page(addr: u64, len: usize) -> Option<u64> {
+    let last = addr.wrapping_add(len.saturating_sub(1) as u64) & !(emu_mem::PAGE - 1);
+    (last != addr & !(emu_mem::PAGE - 1)).then_some(last)
 }

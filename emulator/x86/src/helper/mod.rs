@@ -175,7 +175,7 @@ helpers! {
     X87Decstp "x87.decstp" x87::stack::rotate::<false>, FULL;
     X87Free "x87.free" x87::stack::free::<false>, FULL;
     X87Freep "x87.freep" x87::stack::free::<true>, FULL;
-    X87Wait "x87.wait" x87::control::wait, FULL;
+    X87Wait "x87.wait" x87::control::wait, TRAPS;
     X87Ldcw "x87.ldcw" x87::control::load_control, FULL;
     X87Clex "x87.clex" x87::control::clear, STATE;
     X87Init "x87.init" x87::control::init, STATE;

@@ -3,7 +3,7 @@
 mod opcodes;
 
 use emu_ir::{Cond, FlagKind, Op, Ty, Val};
-use iced_x86::{Code, Instruction};
+use iced_x86::{Code, CodeSize, Instruction, Register};
 
 use super::Lifter;
 use crate::Mode;
@@ -144,8 +144,35 @@ fn fx(l: &mut Lifter, i: &Instruction, helper: Helper, rex_w: bool) {
     l.helper(Ty::I64, helper, &[addr, layout]);
 }
 
+/// The address fields of the ModRM byte, which the processor's last-opcode register shows, as the
+/// shortest encoding has them (0 for 16-bit addressing).
+fn address_fields(i: &Instruction) -> u16 {
+    let (base, index) = (i.memory_base(), i.memory_index());
+    if base.size() == 2 || index.size() == 2 {
+        return 0;
+    }
+    if i.is_ip_rel_memory_operand() {
+        return 5;
+    }
+    let number = base.number() as u16 & 7;
+    let rm = match (base, index) {
+        (Register::None, Register::None) => {
+            return if i.code_size() == CodeSize::Code64 { 4 } else { 5 };
+        }
+        (Register::None, _) => return 4,
+        (_, Register::None) if number != 4 => number,
+        _ => 4,
+    };
+    match i.memory_displ_size() {
+        0 => rm,
+        1 => 0x40 | rm,
+        _ => 0x80 | rm,
+    }
+}
+
 /// Instructions with a memory operand.
 fn memory(l: &mut Lifter, i: &Instruction, op: u16) -> bool {
+    let op = op | address_fields(i);
     let reg = usize::from(op >> 3 & 7);
     let (helper, ty) = match (op >> 8, reg) {
         (0, _) => (MEMORY_F32[reg], Ty::I32),
