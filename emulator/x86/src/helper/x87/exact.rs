@@ -137,7 +137,9 @@ pub fn commit(cpu: &mut X86Cpu, done: Outcome, fop: u64, addr: u64) {
     cpu.x87.last_ip = cpu.hdr.insn_pc;
     if cpu.x87.status & X87::PENDING != 0 {
         cpu.x87.last_opcode = fop as u16 & 0x7ff;
-        cpu.x87.last_dp = addr;
+        if fop as u8 & 0xc0 != 0xc0 {
+            cpu.x87.last_dp = addr;
+        }
     }
 }
 
