@@ -17,6 +17,7 @@ pub mod elf;
 mod engine;
 pub mod errno;
 pub mod events;
+pub mod limits;
 pub mod load;
 pub mod machine;
 pub mod mm;

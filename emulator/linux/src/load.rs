@@ -188,7 +188,8 @@ fn resolved(file: &File, path: &[u8]) -> PathBuf {
 }
 
 /// Checks everything about a program that can be checked before the old one is gone.
-pub fn prepare(request: &LoadRequest) -> Result<Prepared, LoadError> {
+/// `stack_limit` bounds arguments and environment.
+pub fn prepare(request: &LoadRequest, stack_limit: u64) -> Result<Prepared, LoadError> {
     let mut path = request.path.clone();
     let mut argv = request.argv.clone();
     // A program without a name gets an empty one (as the kernel since 5.18).
@@ -219,7 +220,7 @@ pub fn prepare(request: &LoadRequest) -> Result<Prepared, LoadError> {
         None => None,
         Some(p) => Some(open_interp(&path, p, image.abi)?),
     };
-    if !stack::fits(image.abi, &argv, &request.envp, mm::stack_rlimit()) {
+    if !stack::fits(image.abi, &argv, &request.envp, stack_limit) {
         return Err(LoadError::TooLong { path: show(&request.path) });
     }
     Ok(Prepared {
@@ -363,7 +364,7 @@ impl Prepared {
         // The whole stack is mapped at once: system calls then see it as the kernel would grow it.
         const MOST: u64 = 60 << 20;
         let top = p.abi.stack_top();
-        let size = mm::page_down(mm::stack_rlimit().clamp(128 << 10, MOST));
+        let size = mm::page_down(p.limits.stack().clamp(128 << 10, MOST));
         let prot = Prot(Prot::RW.0 | if exec { Prot::EXEC.0 } else { 0 });
         let request = MapRequest {
             host_flags: libc::MAP_NORESERVE,
@@ -581,7 +582,7 @@ mod tests {
     #[test]
     fn errors_say_what_to_do_and_carry_the_status() {
         let load = |p: &str| {
-            prepare(&LoadRequest { path: p.into(), ..Default::default() })
+            prepare(&LoadRequest { path: p.into(), ..Default::default() }, 8 << 20)
                 .map(|_| ())
                 .expect_err("not loadable")
         };

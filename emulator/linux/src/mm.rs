@@ -250,7 +250,7 @@ fn describe_file(fd: RawFd, offset: u64, mapping: &mut Mapping) -> Result<(), Er
 }
 
 /// Drops the guest's view of a range and tells watchers about modules that end with it.
-fn forget(p: &mut Process, m: &mut dyn Machine, start: u64, end: u64) {
+pub(crate) fn forget(p: &mut Process, m: &mut dyn Machine, start: u64, end: u64) {
     let gone: Vec<_> = m
         .space()
         .overlapping(start, end)
@@ -357,7 +357,7 @@ pub fn grow_down(p: &mut Process, m: &mut dyn Machine, addr: u64) -> bool {
     if !mapping.grows_down || !m.space().is_free(page.saturating_sub(GUARD), start) {
         return false;
     }
-    let limit = stack_rlimit();
+    let limit = p.limits.stack();
     let top = m
         .space()
         .iter()
@@ -374,16 +374,6 @@ pub fn grow_down(p: &mut Process, m: &mut dyn Machine, addr: u64) -> bool {
         ..MapRequest::anonymous(Place::FixedNoReplace(page), start - page, mapping.prot)
     };
     map(p, m, &request).is_ok()
-}
-
-/// The soft limit of stack growth in bytes.
-pub fn stack_rlimit() -> u64 {
-    let mut r = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: r is a valid rlimit.
-    if unsafe { libc::getrlimit(libc::RLIMIT_STACK, &mut r) } != 0 {
-        return 8 << 20;
-    }
-    r.rlim_cur
 }
 
 /// `/proc/self/maps` as the guest should see it.
@@ -412,4 +402,47 @@ pub fn maps_text(m: &mut dyn Machine) -> String {
         let _ = writeln!(out, "{}", line.trim_end_matches('\0'));
     }
     out
+}
+
+/// Resizes or moves a host mapping (`mremap`); the guest's view is the caller's to change. A target
+/// is free in the guest's view.
+pub fn move_host(
+    m: &mut dyn Machine,
+    old: u64,
+    old_len: u64,
+    new_len: u64,
+    target: Option<u64>,
+    keep: bool,
+) -> Result<(), Errno> {
+    // Watched pages have another host protection, which would split the mapping.
+    m.release_code(old, old + old_len);
+    if let Some(t) = target {
+        claim_holes(m, t, t + new_len)?;
+    }
+    let flags = match target {
+        None => 0,
+        Some(_) => {
+            libc::MREMAP_MAYMOVE
+                | libc::MREMAP_FIXED
+                | if keep { libc::MREMAP_DONTUNMAP } else { 0 }
+        }
+    };
+    // SAFETY: both ranges are the guest's: the old one is listed, the new one was just claimed.
+    let r = unsafe {
+        libc::mremap(
+            old as *mut libc::c_void,
+            old_len as usize,
+            new_len as usize,
+            flags,
+            target.unwrap_or(0) as *mut libc::c_void,
+        )
+    };
+    if r == libc::MAP_FAILED {
+        let e = Errno::last();
+        if let Some(t) = target {
+            host_unmap(t, new_len);
+        }
+        return Err(e);
+    }
+    Ok(())
 }

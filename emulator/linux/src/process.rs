@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
+use crate::limits::Limits;
 use crate::load::{self, LoadError, LoadRequest};
 use crate::signal::{self, Action, Actions, IGNORE};
+use crate::sys::vfork::VforkChild;
 use crate::{Abi, Event, Machine, Thread};
 
 /// How a guest process ended.
@@ -81,6 +83,10 @@ pub struct Process {
     pub current: usize,
     /// What the guest wants done with signals.
     pub actions: Actions,
+    /// Limits on the guest's memory.
+    pub limits: Limits,
+    /// In a vfork child: the parent that waits.
+    pub vfork: Option<VforkChild>,
     /// Set when the process has ended.
     pub exit: Option<ExitStatus>,
 }
@@ -88,7 +94,8 @@ pub struct Process {
 impl Process {
     /// Loads a program into an empty guest of `m`.
     pub fn load(request: &LoadRequest, m: &mut dyn Machine) -> Result<Process, LoadError> {
-        let prepared = load::prepare(request)?;
+        let limits = Limits::inherited();
+        let prepared = load::prepare(request, limits.stack())?;
         // SAFETY: cannot fail.
         let pid = unsafe { libc::getpid() };
         let mut p = Process {
@@ -98,6 +105,8 @@ impl Process {
             threads: vec![Thread::new(pid)],
             current: 0,
             actions: Actions::default(),
+            limits,
+            vfork: None,
             exit: None,
         };
         prepared.commit(&mut p, m)?;

@@ -12,9 +12,11 @@ use crate::{Abi, Errno, Machine, Process, SysResult, Thread};
 
 pub mod args;
 pub mod dir;
+pub mod exec;
 pub mod fd;
 pub mod fds;
 pub mod file;
+pub mod fork;
 pub mod host_call;
 pub mod id;
 pub mod ioctl;
@@ -30,6 +32,7 @@ pub mod table;
 pub mod thread;
 pub mod time;
 pub mod vec;
+pub mod vfork;
 
 pub use host_call::HostCall;
 pub use table::{Restart, Row, Run};

@@ -1,104 +1,298 @@
-//! Process calls.
+//! Process calls: exit, wait, kill, limits, prctl.
 
-use crate::sys::SyscallContext;
-use crate::{Errno, SysResult};
+use crate::abi::structs::{INT, RLIMIT, RLIMIT64, RUSAGE};
+use crate::signal::info::{SI_TKILL, SI_USER};
+use crate::signal::{SYNCHRONOUS, SigInfo, bit};
+use crate::sys::{SyscallContext, vfork};
+use crate::{Abi, Errno, ExitStatus, SysResult};
 
-/// `clone`.
-pub fn clone(_ctx: &mut SyscallContext<'_>) -> SysResult {
-    Err(Errno::ENOSYS)
-}
-
-/// `fork`.
-pub fn fork(_ctx: &mut SyscallContext<'_>) -> SysResult {
-    Err(Errno::ENOSYS)
-}
-
-/// `vfork`.
-pub fn vfork(_ctx: &mut SyscallContext<'_>) -> SysResult {
-    Err(Errno::ENOSYS)
-}
-
-/// `execve`.
-pub fn execve(_ctx: &mut SyscallContext<'_>) -> SysResult {
-    Err(Errno::ENOSYS)
-}
-
-/// `exit`.
-pub fn exit(_ctx: &mut SyscallContext<'_>) -> SysResult {
-    Err(Errno::ENOSYS)
-}
-
-/// `wait4`.
-pub fn wait4(_ctx: &mut SyscallContext<'_>) -> SysResult {
-    Err(Errno::ENOSYS)
-}
-
-/// `kill`.
-pub fn kill(_ctx: &mut SyscallContext<'_>) -> SysResult {
-    Err(Errno::ENOSYS)
-}
-
-/// `getrlimit`.
-pub fn getrlimit(_ctx: &mut SyscallContext<'_>) -> SysResult {
-    Err(Errno::ENOSYS)
-}
-
-/// `personality`.
-pub fn personality(_ctx: &mut SyscallContext<'_>) -> SysResult {
-    Err(Errno::ENOSYS)
-}
-
-/// `prctl`.
-pub fn prctl(_ctx: &mut SyscallContext<'_>) -> SysResult {
-    Err(Errno::ENOSYS)
-}
-
-/// `setrlimit`.
-pub fn setrlimit(_ctx: &mut SyscallContext<'_>) -> SysResult {
-    Err(Errno::ENOSYS)
-}
-
-/// `tkill`.
-pub fn tkill(_ctx: &mut SyscallContext<'_>) -> SysResult {
-    Err(Errno::ENOSYS)
+/// `exit`: of the only thread, so of the process.
+pub fn exit(ctx: &mut SyscallContext<'_>) -> SysResult {
+    exit_group(ctx)
 }
 
 /// `exit_group`.
-pub fn exit_group(_ctx: &mut SyscallContext<'_>) -> SysResult {
-    Err(Errno::ENOSYS)
+pub fn exit_group(ctx: &mut SyscallContext<'_>) -> SysResult {
+    let status = ctx.args[0] as i32 & 0xff;
+    let tid_at = ctx.thread().clear_child_tid;
+    if tid_at != 0 && ctx.write_u32(tid_at, 0).is_ok() {
+        let wake = [tid_at, libc::FUTEX_WAKE as u64, 1, 0, 0, 0];
+        let _ = ctx.host(libc::SYS_futex, wake);
+    }
+    vfork::release_parent(ctx.process);
+    ctx.process.exit = Some(ExitStatus::Code(status));
+    Ok(0)
 }
 
-/// `tgkill`.
-pub fn tgkill(_ctx: &mut SyscallContext<'_>) -> SysResult {
-    Err(Errno::ENOSYS)
+/// Writes the results of a wait call.
+fn waited(
+    ctx: &mut SyscallContext<'_>,
+    pid: u64,
+    status: (u64, i32),
+    usage: (u64, &[u8]),
+) -> SysResult {
+    if pid != 0 {
+        if status.0 != 0 {
+            ctx.write_struct(status.0, &INT, &status.1.to_le_bytes())?;
+        }
+        if usage.0 != 0 {
+            ctx.write_struct(usage.0, &RUSAGE, usage.1)?;
+        }
+    }
+    Ok(pid)
 }
 
-/// `waitid`.
-pub fn waitid(_ctx: &mut SyscallContext<'_>) -> SysResult {
-    Err(Errno::ENOSYS)
+fn wait(ctx: &mut SyscallContext<'_>, status_at: u64, usage_at: u64) -> SysResult {
+    let mut status = 0i32;
+    let mut usage = [0u8; 144];
+    let args = [ctx.args[0], &raw mut status as u64, ctx.args[2], usage.as_mut_ptr() as u64, 0, 0];
+    let pid = ctx.host(libc::SYS_wait4, args)?;
+    waited(ctx, pid, (status_at, status), (usage_at, &usage))
 }
 
-/// `prlimit64`.
-pub fn prlimit64(_ctx: &mut SyscallContext<'_>) -> SysResult {
-    Err(Errno::ENOSYS)
-}
-
-/// `execveat`.
-pub fn execveat(_ctx: &mut SyscallContext<'_>) -> SysResult {
-    Err(Errno::ENOSYS)
-}
-
-/// `pidfd_send_signal`.
-pub fn pidfd_send_signal(_ctx: &mut SyscallContext<'_>) -> SysResult {
-    Err(Errno::ENOSYS)
-}
-
-/// `clone3`.
-pub fn clone3(_ctx: &mut SyscallContext<'_>) -> SysResult {
-    Err(Errno::ENOSYS)
+/// `wait4`.
+pub fn wait4(ctx: &mut SyscallContext<'_>) -> SysResult {
+    wait(ctx, ctx.args[1], ctx.args[3])
 }
 
 /// `waitpid`.
-pub fn waitpid(_ctx: &mut SyscallContext<'_>) -> SysResult {
-    Err(Errno::ENOSYS)
+pub fn waitpid(ctx: &mut SyscallContext<'_>) -> SysResult {
+    wait(ctx, ctx.args[1], 0)
+}
+
+/// `waitid`.
+pub fn waitid(ctx: &mut SyscallContext<'_>) -> SysResult {
+    let [kind, id, info_at, options, usage_at, _] = ctx.args;
+    let mut info = [0u8; 128];
+    let mut usage = [0u8; 144];
+    let args = [kind, id, info.as_mut_ptr() as u64, options, usage.as_mut_ptr() as u64, 0];
+    let r = ctx.host(libc::SYS_waitid, args)?;
+    let info = SigInfo(info);
+    if usage_at != 0 && info.signal() != 0 {
+        ctx.write_struct(usage_at, &RUSAGE, &usage)?;
+    }
+    if info_at != 0 {
+        // The kernel writes only the fields that a child's information has.
+        let abi = ctx.abi;
+        let len = match abi {
+            Abi::X86_64 => 28,
+            Abi::I386 => 24,
+        };
+        ctx.write(info_at, &info.to_guest(abi)[..len])?;
+    }
+    Ok(r)
+}
+
+/// `kill`.
+pub fn kill(ctx: &mut SyscallContext<'_>) -> SysResult {
+    let (pid, signal) = (ctx.int(0), ctx.int(1));
+    let own = std::process::id() as i32;
+    if pid == own && to_self(ctx, signal, SI_USER) {
+        return Ok(0);
+    }
+    ctx.host(libc::SYS_kill, ctx.args)
+}
+
+/// Sends this process a signal that must not go through the host: the processor's fault signals,
+/// which the host needs for itself, and SIGKILL, before which output has to be written.
+fn to_self(ctx: &mut SyscallContext<'_>, signal: i32, code: i32) -> bool {
+    if signal == libc::SIGKILL {
+        ctx.process.exit = Some(ExitStatus::Signal { signal, core: false });
+        return true;
+    }
+    if bit(signal) & SYNCHRONOUS == 0 {
+        return false;
+    }
+    let pending = &mut ctx.thread().signals.pending;
+    if !pending.iter().any(|s| s.signal() == signal) {
+        pending.push(SigInfo::from_self(signal, code));
+    }
+    true
+}
+
+/// `tkill`.
+pub fn tkill(ctx: &mut SyscallContext<'_>) -> SysResult {
+    let (tid, signal) = (ctx.int(0), ctx.int(1));
+    if tid == ctx.thread().tid && to_self(ctx, signal, SI_TKILL) {
+        return Ok(0);
+    }
+    ctx.host(libc::SYS_tkill, ctx.args)
+}
+
+/// `tgkill`.
+pub fn tgkill(ctx: &mut SyscallContext<'_>) -> SysResult {
+    let (pid, tid, signal) = (ctx.int(0), ctx.int(1), ctx.int(2));
+    if pid == std::process::id() as i32 && tid == ctx.thread().tid && to_self(ctx, signal, SI_TKILL)
+    {
+        return Ok(0);
+    }
+    ctx.host(libc::SYS_tgkill, ctx.args)
+}
+
+/// `pidfd_send_signal`.
+pub fn pidfd_send_signal(ctx: &mut SyscallContext<'_>) -> SysResult {
+    let [fd, signal, info_at, flags, ..] = ctx.args;
+    crate::sys::fds::check(fd)?;
+    if info_at == 0 {
+        return ctx.host(libc::SYS_pidfd_send_signal, [fd, signal, 0, flags, 0, 0]);
+    }
+    let mut raw = [0; 128];
+    ctx.read(info_at, &mut raw)?;
+    let info = SigInfo::from_guest(ctx.abi, &raw);
+    let at = info.0.as_ptr() as u64;
+    ctx.host(libc::SYS_pidfd_send_signal, [fd, signal, at, flags, 0, 0])
+}
+
+/// A limit as the guest sees it.
+fn limit(ctx: &SyscallContext<'_>, pid: u64, resource: u64) -> Result<(u64, u64), Errno> {
+    if is_self(pid)
+        && let Some(l) = ctx.process.limits.get(resource as u32)
+    {
+        return Ok(l);
+    }
+    let mut raw = [0u64; 2];
+    let args = [pid, resource, 0, raw.as_mut_ptr() as u64, 0, 0];
+    ctx.host(libc::SYS_prlimit64, args)?;
+    Ok((raw[0], raw[1]))
+}
+
+fn set_limit(
+    ctx: &mut SyscallContext<'_>,
+    pid: u64,
+    resource: u64,
+    new: (u64, u64),
+) -> Result<(), Errno> {
+    if new.0 > new.1 {
+        return Err(Errno::EINVAL);
+    }
+    if is_self(pid)
+        && let Some(old) = ctx.process.limits.get(resource as u32)
+    {
+        // SAFETY: cannot fail.
+        let privileged = unsafe { libc::geteuid() == 0 };
+        if new.1 > old.1 && !privileged {
+            return Err(Errno::EPERM);
+        }
+        ctx.process.limits.set(resource as u32, new);
+        return Ok(());
+    }
+    let raw = [new.0, new.1];
+    let args = [pid, resource, raw.as_ptr() as u64, 0, 0, 0];
+    ctx.host(libc::SYS_prlimit64, args).map(|_| ())
+}
+
+fn is_self(pid: u64) -> bool {
+    pid == 0 || pid as u32 == std::process::id()
+}
+
+fn to_bytes(l: (u64, u64)) -> [u8; 16] {
+    let mut b = [0; 16];
+    b[..8].copy_from_slice(&l.0.to_le_bytes());
+    b[8..].copy_from_slice(&l.1.to_le_bytes());
+    b
+}
+
+fn from_bytes(b: &[u8]) -> (u64, u64) {
+    let word =
+        |at: usize| b.iter().skip(at).take(8).rev().fold(0u64, |n, &x| n << 8 | u64::from(x));
+    (word(0), word(8))
+}
+
+/// `getrlimit`.
+pub fn getrlimit(ctx: &mut SyscallContext<'_>) -> SysResult {
+    let l = limit(ctx, 0, ctx.args[0])?;
+    ctx.write_struct(ctx.args[1], &RLIMIT, &to_bytes(l))?;
+    Ok(0)
+}
+
+/// `setrlimit`.
+pub fn setrlimit(ctx: &mut SyscallContext<'_>) -> SysResult {
+    let new = from_bytes(&ctx.read_struct(ctx.args[1], &RLIMIT)?);
+    set_limit(ctx, 0, ctx.args[0], new)?;
+    Ok(0)
+}
+
+/// `prlimit64`.
+pub fn prlimit64(ctx: &mut SyscallContext<'_>) -> SysResult {
+    let [pid, resource, new_at, old_at, ..] = ctx.args;
+    let new = match new_at {
+        0 => None,
+        at => Some(from_bytes(&ctx.read_struct(at, &RLIMIT64)?)),
+    };
+    let old = limit(ctx, pid, resource)?;
+    if let Some(new) = new {
+        set_limit(ctx, pid, resource, new)?;
+    }
+    if old_at != 0 {
+        ctx.write_struct(old_at, &RLIMIT64, &to_bytes(old))?;
+    }
+    Ok(0)
+}
+
+/// `personality`.
+pub fn personality(ctx: &mut SyscallContext<'_>) -> SysResult {
+    const READ_IMPLIES_EXEC: u64 = 0x0040_0000;
+    const QUERY: u64 = 0xffff_ffff;
+    let wanted = ctx.args[0];
+    let old = ctx.host(libc::SYS_personality, [wanted, 0, 0, 0, 0, 0])?;
+    if wanted != QUERY {
+        ctx.process.layout.read_implies_exec = wanted & READ_IMPLIES_EXEC != 0;
+    }
+    Ok(old)
+}
+
+/// `prctl`.
+pub fn prctl(ctx: &mut SyscallContext<'_>) -> SysResult {
+    let [option, arg, ..] = ctx.args;
+    match option as i32 {
+        libc::PR_SET_NAME => {
+            // At most 16 bytes, of which the last is the NUL.
+            let mut name = Vec::new();
+            for i in 0..15 {
+                let mut b = [0];
+                ctx.read(arg.wrapping_add(i), &mut b)?;
+                if b[0] == 0 {
+                    break;
+                }
+                name.push(b[0]);
+            }
+            crate::load::set_host_name(&name);
+            ctx.process.program.comm = name;
+            Ok(0)
+        }
+        libc::PR_GET_NAME => {
+            let mut name = [0; 16];
+            let comm = &ctx.process.program.comm;
+            name[..comm.len().min(15)].copy_from_slice(&comm[..comm.len().min(15)]);
+            ctx.write(arg, &name)?;
+            Ok(0)
+        }
+        libc::PR_GET_PDEATHSIG | libc::PR_GET_CHILD_SUBREAPER | libc::PR_GET_TSC => {
+            ctx.prepare_write(arg, 4)?;
+            ctx.host(libc::SYS_prctl, ctx.args)
+        }
+        libc::PR_SET_PDEATHSIG
+        | libc::PR_GET_DUMPABLE
+        | libc::PR_SET_DUMPABLE
+        | libc::PR_GET_KEEPCAPS
+        | libc::PR_SET_KEEPCAPS
+        | libc::PR_GET_TIMING
+        | libc::PR_SET_TIMING
+        | libc::PR_CAPBSET_READ
+        | libc::PR_CAPBSET_DROP
+        | libc::PR_CAP_AMBIENT
+        | libc::PR_GET_SECUREBITS
+        | libc::PR_SET_SECUREBITS
+        | libc::PR_GET_TIMERSLACK
+        | libc::PR_SET_TIMERSLACK
+        | libc::PR_SET_CHILD_SUBREAPER
+        | libc::PR_SET_NO_NEW_PRIVS
+        | libc::PR_GET_NO_NEW_PRIVS
+        | libc::PR_GET_THP_DISABLE
+        | libc::PR_SET_THP_DISABLE
+        | libc::PR_GET_SECCOMP
+        | libc::PR_SET_PTRACER => ctx.host(libc::SYS_prctl, ctx.args),
+        // Filters and memory layout would bind the host itself; the rest is unknown.
+        _ => Err(Errno::EINVAL),
+    }
 }

@@ -7,8 +7,8 @@ use crate::abi::structs::*;
 use crate::sys::args::Arg::{self, *};
 use crate::sys::host_call::HostCall;
 use crate::sys::{
-    SyscallContext, dir, fd, file, id, ioctl, ipc, mem, poll, process, signal, socket, system,
-    thread, time, vec,
+    SyscallContext, dir, exec, fd, file, fork, id, ioctl, ipc, mem, poll, process, signal, socket,
+    system, thread, time, vec,
 };
 use crate::{Abi, Errno, SysResult};
 
@@ -191,10 +191,10 @@ pub static ROWS: &[Row] = &[
     pass("socketpair", 53, 360, &[Int, Int, Int, Out(&INT2)]),
     row("setsockopt", 54, 366, &[Fd, Int, Int, Addr, UInt], Host(socket::setsockopt)),
     row("getsockopt", 55, 365, &[Fd, Int, Int, Addr, Addr], Host(socket::getsockopt)),
-    row("clone", 56, 120, &[ULong, Addr, Addr, Addr, Addr], Call(process::clone)),
-    row("fork", 57, 2, &[], Call(process::fork)),
-    row("vfork", 58, 190, &[], Call(process::vfork)),
-    row("execve", 59, 11, &[Path, Addr, Addr], Call(process::execve)),
+    row("clone", 56, 120, &[ULong, Addr, Addr, Addr, Addr], Call(fork::clone)),
+    row("fork", 57, 2, &[], Call(fork::fork)),
+    row("vfork", 58, 190, &[], Call(fork::vfork)),
+    row("execve", 59, 11, &[Path, Addr, Addr], Call(exec::execve)),
     row("exit", 60, 1, &[Int], Call(process::exit)),
     row("wait4", 61, 114, &[Pid, Out(&INT), Int, Out(&RUSAGE)], Call(process::wait4)).waits(Sys),
     row("kill", 62, 37, &[Pid, Signal], Call(process::kill)),
@@ -457,7 +457,7 @@ pub static ROWS: &[Row] = &[
     pass("memfd_create", 319, 356, &[Str, UInt]),
     no("kexec_file_load", 320, N, &[Fd, Fd, ULong, Str, ULong], Errno::EPERM),
     no("bpf", 321, 357, &[Int, Addr, UInt], Errno::EPERM),
-    row("execveat", 322, 358, &[DirFd, Path, Addr, Addr, Int], Call(process::execveat)),
+    row("execveat", 322, 358, &[DirFd, Path, Addr, Addr, Int], Call(exec::execveat)),
     no("userfaultfd", 323, 374, &[Int], Errno::ENOSYS),
     row("membarrier", 324, 375, &[Int, UInt, Int], Call(thread::membarrier)),
     pass("mlock2", 325, 376, &[Addr, ULong, UInt]),
@@ -483,7 +483,7 @@ pub static ROWS: &[Row] = &[
     pass("fsmount", 432, 432, &[Fd, UInt, UInt]),
     pass("fspick", 433, 433, &[DirFd, Path, UInt]),
     pass("pidfd_open", 434, 434, &[Pid, UInt]),
-    row("clone3", 435, 435, &[Addr, ULong], Call(process::clone3)),
+    row("clone3", 435, 435, &[Addr, ULong], Call(fork::clone3)),
     row("close_range", 436, 436, &[UInt, UInt, UInt], Call(fd::close_range)),
     row("openat2", 437, 437, &[DirFd, Path, Addr, ULong], Host(file::openat2)).waits(Sys),
     no("pidfd_getfd", 438, 438, &[Fd, Int, UInt], Errno::EPERM),

@@ -1,0 +1,114 @@
+//! execve: the same host process goes on with another program.
+
+use crate::load::{self, LoadRequest};
+use crate::stack::MAX_STRING;
+use crate::sys::{SyscallContext, fds, fork, vfork};
+use crate::{Errno, Event, ExitStatus, SysResult};
+
+/// The most pointers in an argument or environment list.
+const MAX_STRINGS: usize = 1 << 20;
+
+/// `execve`.
+pub fn execve(ctx: &mut SyscallContext<'_>) -> SysResult {
+    let path = ctx.read_path(ctx.args[0])?;
+    exec(ctx, path, ctx.args[1], ctx.args[2])
+}
+
+/// `execveat`.
+pub fn execveat(ctx: &mut SyscallContext<'_>) -> SysResult {
+    let [dir, path, argv, envp, flags, _] = ctx.args;
+    let flags = flags as i32;
+    if flags & !(libc::AT_EMPTY_PATH | libc::AT_SYMLINK_NOFOLLOW) != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let dir = dir as i32;
+    let mut path = ctx.read_path(path)?;
+    if path.is_empty() && flags & libc::AT_EMPTY_PATH == 0 {
+        return Err(Errno::ENOENT);
+    }
+    if path.first() != Some(&b'/') && dir != libc::AT_FDCWD {
+        fds::check(dir as u64)?;
+        // As the kernel names it (fs/exec.c, `alloc_bprm`).
+        let mut through = format!("/dev/fd/{dir}").into_bytes();
+        if !path.is_empty() {
+            through.push(b'/');
+            through.append(&mut path);
+        }
+        path = through;
+    }
+    if flags & libc::AT_SYMLINK_NOFOLLOW != 0 {
+        let os = std::path::Path::new(std::ffi::OsStr::from_bytes(&path));
+        if std::fs::symlink_metadata(os).is_ok_and(|m| m.is_symlink()) {
+            return Err(Errno::ELOOP);
+        }
+    }
+    exec(ctx, path, argv, envp)
+}
+
+use std::os::unix::ffi::OsStrExt;
+
+fn exec(ctx: &mut SyscallContext<'_>, path: Vec<u8>, argv: u64, envp: u64) -> SysResult {
+    if path.is_empty() {
+        return Err(Errno::ENOENT);
+    }
+    let path = own_exe(ctx, path);
+    let request =
+        LoadRequest { path, argv: read_strings(ctx, argv)?, envp: read_strings(ctx, envp)? };
+    let limit = ctx.process.limits.stack();
+    let prepared = load::prepare(&request, limit).map_err(|e| {
+        tracing::debug!("execve: {e}");
+        e.errno()
+    })?;
+    // The point of no return.
+    vfork::release_parent(ctx.process);
+    fork::clear_handlers(ctx);
+    let thread = ctx.process.thread();
+    thread.signals.alt = Default::default();
+    thread.signals.fault = Default::default();
+    thread.clear_child_tid = 0;
+    thread.robust_list = (0, 0);
+    if let Err(e) = prepared.commit(ctx.process, ctx.machine) {
+        tracing::error!("execve failed after the old program was gone: {e}");
+        ctx.process.exit = Some(ExitStatus::Signal { signal: libc::SIGSEGV, core: true });
+        return Err(Errno::REGISTERS_SET);
+    }
+    fds::close_on_exec();
+    let (path, abi) = (ctx.process.program.exe.to_string_lossy().into_owned(), ctx.process.abi);
+    ctx.process.emit(ctx.machine, &Event::Exec { path: &path, abi });
+    Err(Errno::REGISTERS_SET)
+}
+
+/// `/proc/self/exe` is the guest's program, not the host's.
+fn own_exe(ctx: &SyscallContext<'_>, path: Vec<u8>) -> Vec<u8> {
+    let own = format!("/proc/{}/exe", std::process::id());
+    if path == b"/proc/self/exe" || path == b"/proc/thread-self/exe" || path == own.as_bytes() {
+        ctx.process.program.exe.as_os_str().as_bytes().to_vec()
+    } else {
+        path
+    }
+}
+
+/// Reads a null-terminated array of strings; a null array is an empty one.
+fn read_strings(ctx: &SyscallContext<'_>, array: u64) -> Result<Vec<Vec<u8>>, Errno> {
+    let mut out = Vec::new();
+    let mut total = 0;
+    if array == 0 {
+        return Ok(out);
+    }
+    loop {
+        if out.len() == MAX_STRINGS {
+            return Err(Errno::E2BIG);
+        }
+        let slot = array.checked_add(out.len() as u64 * ctx.abi.word()).ok_or(Errno::EFAULT)?;
+        let at = ctx.read_word(slot)?;
+        if at == 0 {
+            return Ok(out);
+        }
+        let s = ctx.read_string(at, MAX_STRING, Errno::E2BIG)?;
+        total += s.len();
+        if total > 8 << 20 {
+            return Err(Errno::E2BIG);
+        }
+        out.push(s);
+    }
+}
