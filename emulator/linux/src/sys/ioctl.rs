@@ -1,10 +1,277 @@
-//! Ioctl calls.
+//! `ioctl`, by table.
+//!
+//! A request says little about its argument, and a structure with pointers in it could make the
+//! kernel touch host memory. So requests are known from [`REQUESTS`], or their number tells
+//! direction and size and their driver is one whose structures hold no pointers.
 
-use crate::Errno;
-use crate::sys::SyscallContext;
-use crate::sys::host_call::HostCall;
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+
+use crate::sys::host_call::{HostCall, syscall};
+use crate::sys::{SyscallContext, fds};
+use crate::{Abi, Errno};
+
+/// What a request's argument is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Argument {
+    /// A number, or nothing.
+    Value,
+    /// The kernel reads that many bytes.
+    Read(u32),
+    /// The kernel writes that many bytes.
+    Write(u32),
+    /// The kernel reads and writes that many bytes.
+    Both(u32),
+    /// `struct ifreq` without pointers: 40 bytes on the host, of which i386 has the first 32.
+    Interface,
+    /// `struct ifconf`.
+    InterfaceList,
+    /// The kernel writes a `long`.
+    WriteLong,
+    /// The kernel writes a `struct timeval` or `timespec`.
+    WriteTime,
+    /// `struct fiemap` with its extents behind it.
+    Extents,
+}
+
+use Argument::*;
+
+/// Requests whose numbers do not tell, or tell a size that depends on the ABI.
+#[rustfmt::skip]
+const REQUESTS: &[(u32, Argument)] = &[
+    // Files and block devices (include/uapi/linux/fs.h).
+    (0x0001, Both(4)), (0x0002, Write(4)),
+    (0x125d, Read(4)), (0x125e, Write(4)), (0x125f, Value), (0x1260, WriteLong), (0x1261, Value),
+    (0x1262, Value), (0x1263, WriteLong), (0x1268, Write(4)), (0x1278, Write(4)),
+    (0x1279, Write(4)), (0x127a, Write(4)), (0x127b, Write(4)), (0x127c, Write(4)),
+    (0x127e, Write(2)),
+    // Virtual terminals (kd.h, vt.h).
+    (0x4b33, Write(1)), (0x4b3a, Value), (0x4b3b, Write(4)), (0x4b44, Write(4)), (0x4b45, Value),
+    (0x4b2f, Value), (0x4b30, Value), (0x4b31, Write(1)), (0x4b32, Value),
+    (0x5600, Write(4)), (0x5601, Write(8)), (0x5602, Read(8)), (0x5603, Write(6)),
+    (0x5605, Value), (0x5606, Value), (0x5607, Value), (0x5608, Value),
+    // Terminals (asm-generic/ioctls.h).
+    (0x5401, Write(36)), (0x5402, Read(36)), (0x5403, Read(36)), (0x5404, Read(36)),
+    (0x5405, Write(18)), (0x5406, Read(18)), (0x5407, Read(18)), (0x5408, Read(18)),
+    (0x5409, Value), (0x540a, Value), (0x540b, Value), (0x540c, Value), (0x540d, Value),
+    (0x540e, Value), (0x540f, Write(4)), (0x5410, Read(4)), (0x5411, Write(4)), (0x5412, Read(1)),
+    (0x5413, Write(8)), (0x5414, Read(8)), (0x5415, Write(4)), (0x5416, Read(4)),
+    (0x5417, Read(4)), (0x5418, Read(4)), (0x5419, Write(4)), (0x541a, Read(4)),
+    (0x541b, Write(4)), (0x541d, Value), (0x5420, Read(4)), (0x5421, Read(4)), (0x5422, Value),
+    (0x5423, Read(4)), (0x5424, Write(4)), (0x5425, Value), (0x5427, Value), (0x5428, Value),
+    (0x5429, Write(4)), (0x5437, Value), (0x5440, Value), (0x5441, Value), (0x5450, Value),
+    (0x5451, Value), (0x5452, Read(4)), (0x5456, Read(36)), (0x5457, Write(36)), (0x545c, Value),
+    (0x545d, Write(4)), (0x5460, Write(8)),
+    // Sockets (linux/sockios.h, asm-generic/sockios.h).
+    (0x8901, Read(4)), (0x8902, Read(4)), (0x8903, Write(4)), (0x8904, Write(4)),
+    (0x8905, Write(4)), (0x8906, WriteTime), (0x8907, WriteTime),
+    (0x8910, Interface), (0x8912, InterfaceList), (0x8913, Interface), (0x8914, Interface),
+    (0x8915, Interface), (0x8916, Interface), (0x8917, Interface), (0x8918, Interface),
+    (0x8919, Interface), (0x891a, Interface), (0x891b, Interface), (0x891c, Interface),
+    (0x891d, Interface), (0x891e, Interface), (0x8921, Interface), (0x8922, Interface),
+    (0x8923, Interface), (0x8924, Interface), (0x8927, Interface), (0x8933, Interface),
+    (0x8942, Interface), (0x8943, Interface), (0x8947, Interface), (0x8948, Interface),
+    (0x894b, Write(4)),
+    // File attributes: the numbers say `long`, the kernel transfers an `int`.
+    (0x8008_6601, Write(4)), (0x4008_6602, Read(4)), (0x8008_7601, Write(4)),
+    (0x4008_7602, Read(4)), (0x8008_1270, Write(4)), (0x4008_1271, Read(4)),
+    (0x8008_1272, Write(8)),
+    (0x4004_9409, Value), (0xc020_660b, Extents),
+    // TUN devices: the number says `int`, the kernel transfers an interface request.
+    (0x4004_54ca, Interface), (0x8004_54d2, Interface),
+    (0x4004_54cb, Value), (0x4004_54cc, Value), (0x4004_54cd, Value), (0x4004_54ce, Value),
+    (0x4004_54d0, Value),
+];
+
+/// The i386 numbers of requests that encode `sizeof(long)`: (i386, host).
+const I386_NUMBERS: &[(u32, u32)] = &[
+    (0x8004_6601, 0x8008_6601),
+    (0x4004_6602, 0x4008_6602),
+    (0x8004_7601, 0x8008_7601),
+    (0x4004_7602, 0x4008_7602),
+    (0x8004_1270, 0x8008_1270),
+    (0x4004_1271, 0x4008_1271),
+    (0x8004_1272, 0x8008_1272),
+];
+
+/// Drivers (the type byte of a request) whose structures hold no pointers, or only ones the kernel
+/// never follows.
+const PLAIN_DRIVERS: &[u8] = &[
+    0x12, // block devices
+    b'E', // input events
+    b'I', // inotify
+    b'R', // random
+    b'T', // terminals, timerfd
+    b'X', // file system freeze and trim
+    b'f', // file attributes
+    b'k', // SPI
+    b'p', // real-time clock
+    b'v', // file versions
+    b'w', // pseudo terminals of other kinds
+    0x94, // clone and dedupe
+    0xb7, // namespaces
+    0x99, // watches
+    0xa8, // pidfd
+];
+
+const DIRECTION_WRITE: u32 = 1;
+const DIRECTION_READ: u32 = 2;
+
+/// What the argument of `request` is.
+fn argument(request: u32) -> Option<Argument> {
+    if let Some(&(_, a)) = REQUESTS.iter().find(|(r, _)| *r == request) {
+        return Some(a);
+    }
+    let (direction, size, driver) = (request >> 30, request >> 16 & 0x3fff, (request >> 8) as u8);
+    if !PLAIN_DRIVERS.contains(&driver) {
+        return None;
+    }
+    match direction {
+        0 if driver == 0xb7 || driver == b'E' => Some(Value),
+        DIRECTION_WRITE => Some(Read(size)),
+        DIRECTION_READ => Some(Write(size)),
+        d if d == DIRECTION_READ | DIRECTION_WRITE => Some(Both(size)),
+        _ => None,
+    }
+}
 
 /// `ioctl`.
-pub fn ioctl(_ctx: &mut SyscallContext<'_>) -> Result<HostCall, Errno> {
-    Err(Errno::ENOSYS)
+pub fn ioctl(ctx: &mut SyscallContext<'_>) -> Result<HostCall, Errno> {
+    let [fd, request, arg, ..] = ctx.args;
+    fds::check(fd)?;
+    let mut request = request as u32;
+    if ctx.abi == Abi::I386
+        && let Some(&(_, host)) = I386_NUMBERS.iter().find(|(r, _)| *r == request)
+    {
+        request = host;
+    }
+    let call = HostCall::new(libc::SYS_ioctl, [fd, u64::from(request), arg, 0, 0, 0]);
+    let Some(kind) = argument(request) else {
+        return Err(refuse(fd, request));
+    };
+    match kind {
+        Value => {}
+        Read(n) => ctx.check_range(arg, u64::from(n))?,
+        Write(n) | Both(n) => ctx.prepare_write(arg, u64::from(n))?,
+        WriteLong if ctx.abi == Abi::X86_64 => ctx.prepare_write(arg, 8)?,
+        WriteTime if ctx.abi == Abi::X86_64 => ctx.prepare_write(arg, 16)?,
+        Interface if ctx.abi == Abi::X86_64 => ctx.prepare_write(arg, 40)?,
+        WriteLong => return narrow(ctx, call, 8, |host| host[..4].to_vec()),
+        WriteTime => {
+            return narrow(ctx, call, 16, |host| [&host[..4], &host[8..12]].concat());
+        }
+        Interface => return interface(ctx, call),
+        InterfaceList => return interface_list(ctx, call),
+        Extents => {
+            // fm_extent_count; an extent has 56 bytes.
+            let count = u64::from(ctx.read_u32(arg.saturating_add(24))?);
+            ctx.prepare_write(arg, 32 + 56 * count)?;
+        }
+    }
+    Ok(call)
+}
+
+/// ENOTTY for a request that cannot be checked; EBADF comes first. Said once per request.
+#[cold]
+fn refuse(fd: u64, request: u32) -> Errno {
+    static SAID: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
+    if let Err(e) = syscall(libc::SYS_fcntl, [fd, libc::F_GETFD as u64, 0, 0, 0, 0], false) {
+        return e;
+    }
+    if let Ok(mut said) = SAID.lock()
+        && said.len() < 64
+        && said.insert(request)
+    {
+        tracing::warn!("ioctl {request:#x} is not supported: ENOTTY");
+    }
+    Errno::ENOTTY
+}
+
+/// A call whose result of `size` host bytes is written to the guest in another form.
+fn narrow(
+    ctx: &mut SyscallContext<'_>,
+    mut call: HostCall,
+    size: usize,
+    convert: fn(&[u8]) -> Vec<u8>,
+) -> Result<HostCall, Errno> {
+    let guest = ctx.args[2];
+    let mut host = vec![0u8; size];
+    call.args[2] = host.as_mut_ptr() as u64;
+    Ok(call.then(move |ctx, result| {
+        let value = result?;
+        ctx.write(guest, &convert(&host))?;
+        Ok(value)
+    }))
+}
+
+/// An i386 `struct ifreq`.
+fn interface(ctx: &mut SyscallContext<'_>, mut call: HostCall) -> Result<HostCall, Errno> {
+    let guest = ctx.args[2];
+    let mut host = ctx.read_vec(guest, 32)?;
+    host.resize(40, 0);
+    call.args[2] = host.as_mut_ptr() as u64;
+    Ok(call.then(move |ctx, result| {
+        let value = result?;
+        ctx.write(guest, &host[..32])?;
+        Ok(value)
+    }))
+}
+
+/// `SIOCGIFCONF`: the structure points to an array of interfaces.
+fn interface_list(ctx: &mut SyscallContext<'_>, mut call: HostCall) -> Result<HostCall, Errno> {
+    const HOST: usize = 40;
+    let guest = ctx.args[2];
+    let size = if ctx.abi == Abi::I386 { 32 } else { HOST };
+    let room = ctx.read_u32(guest)? as i32;
+    let list = ctx.read_word(guest + ctx.abi.word())?;
+    // With no list the kernel only tells the size.
+    let count =
+        if list == 0 { 0 } else { usize::try_from(room).map_err(|_| Errno::EINVAL)? / size };
+    if count > 1 << 16 {
+        return Err(Errno::EINVAL);
+    }
+    let mut entries = vec![0u8; count * HOST];
+    let pointer = if list == 0 { 0 } else { entries.as_mut_ptr() as u64 };
+    let mut header = Box::new([(count * HOST) as u64, pointer]);
+    call.args[2] = header.as_mut_ptr() as u64;
+    Ok(call.then(move |ctx, result| {
+        let value = result?;
+        let found = header[0] as u32 as usize / HOST;
+        for (i, entry) in entries.chunks(HOST).take(found).enumerate() {
+            ctx.write(list + (i * size) as u64, &entry[..size])?;
+        }
+        ctx.write_u32(guest, (found * size) as u32)?;
+        Ok(value)
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_request_is_listed_twice() {
+        let all: BTreeSet<u32> = REQUESTS.iter().map(|(r, _)| *r).collect();
+        assert_eq!(all.len(), REQUESTS.len());
+    }
+
+    #[test]
+    fn known_requests_agree_with_the_c_library() {
+        assert_eq!(argument(libc::TCGETS as u32), Some(Write(36)));
+        assert_eq!(argument(libc::TIOCGWINSZ as u32), Some(Write(8)));
+        assert_eq!(argument(libc::FIONREAD as u32), Some(Write(4)));
+        assert_eq!(argument(libc::FIOCLEX as u32), Some(Value));
+        assert_eq!(argument(libc::FS_IOC_GETFLAGS as u32), Some(Write(4)));
+        // Encoded: TIOCGPTN and TCGETS2.
+        assert_eq!(argument(0x8004_5430), Some(Write(4)));
+        assert_eq!(argument(0x802c_542a), Some(Write(44)));
+    }
+
+    #[test]
+    fn requests_with_pointers_inside_are_refused() {
+        // SG_IO, KVM_CREATE_VM, USBDEVFS_SUBMITURB, SIOCETHTOOL.
+        for request in [0x2285, 0xae01, 0x8038_550a, 0x8946] {
+            assert_eq!(argument(request), None, "{request:#x}");
+        }
+    }
 }

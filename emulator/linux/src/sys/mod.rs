@@ -11,6 +11,7 @@ use crate::abi::layout::Struct;
 use crate::{Abi, Errno, Machine, Process, SysResult, Thread};
 
 pub mod args;
+pub mod cmsg;
 pub mod dir;
 pub mod exec;
 pub mod fd;
@@ -78,9 +79,30 @@ pub fn dispatch(
     match begin(&mut ctx) {
         Begun::Done(result) => result,
         Begun::Host(call) => {
-            let result = call.perform(row.may_block());
+            let result = call.perform(ctx.row.may_block());
             finish(&mut ctx, call, result)
         }
+    }
+}
+
+/// Marks a number given to [`multiplex`] as one of the x86-64 table.
+const X86_64_NUMBER: u64 = 1 << 32;
+
+/// Goes on as another call of the table: for the i386 calls that stand for many (`socketcall`,
+/// `ipc`).
+fn multiplex(
+    ctx: &mut SyscallContext<'_>,
+    number: u64,
+    registers: [u64; 6],
+) -> Result<HostCall, Errno> {
+    let table = if number & X86_64_NUMBER != 0 { Abi::X86_64 } else { Abi::I386 };
+    let row = table::lookup(table, number & !X86_64_NUMBER).ok_or(Errno::ENOSYS)?;
+    ctx.row = row;
+    ctx.registers = registers;
+    ctx.args = args::decode(row.args, ctx.abi, &registers);
+    match begin(ctx) {
+        Begun::Done(result) => result.map(HostCall::ready),
+        Begun::Host(call) => Ok(call),
     }
 }
 
@@ -94,7 +116,7 @@ pub fn begin(ctx: &mut SyscallContext<'_>) -> Begun {
         },
         Run::Host(function) => match function(ctx) {
             Ok(call) => Begun::Host(call),
-            Err(e) => Begun::Done(Err(e)),
+            Err(e) => Begun::Done(Err(interrupted(ctx.row, e))),
         },
         Run::Refuse(errno) => Begun::Done(Err(errno)),
     }
