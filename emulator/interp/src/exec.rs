@@ -70,12 +70,9 @@ impl core::fmt::Debug for Interp {
 impl Interp {
     /// An interpreter for the architecture with these helpers.
     pub fn new(helpers: &'static [HelperDesc], hook: HookFn) -> Interp {
-        // A vector of zeros comes from the system already zeroed, so its pages stay untouched.
-        let vals: Box<[Value]> = vec![Value::ZERO; CONTAINERS].into_boxed_slice();
-        let vals = match vals.try_into() {
-            Ok(vals) => vals,
-            Err(_) => unreachable!("the vector has that length"),
-        };
+        // Zeroed memory fresh from the system: pages no block uses stay untouched.
+        // SAFETY: a value is words, and zero is a valid word.
+        let vals = unsafe { Box::new_zeroed().assume_init() };
         Interp { vals, helpers, hook }
     }
 

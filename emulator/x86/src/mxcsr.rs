@@ -52,7 +52,13 @@ pub fn leave(cpu: &mut X86Cpu) {
 /// While guest code runs (in a helper): brings [`X86Cpu::mxcsr`] up to date.
 #[inline(always)]
 pub fn sync(cpu: &mut X86Cpu) {
-    cpu.mxcsr |= host() & FLAGS;
+    cpu.mxcsr = current(cpu);
+}
+
+/// While guest code runs (in a helper): the guest's MXCSR.
+#[inline(always)]
+pub fn current(cpu: &X86Cpu) -> u32 {
+    cpu.mxcsr | host() & FLAGS
 }
 
 /// While guest code runs (in a helper): makes `value` the guest's MXCSR. `value` has no reserved

@@ -62,8 +62,8 @@ helpers! {
 
     // MMX, SSE.
     Ldmxcsr "ldmxcsr" simd::ldmxcsr, FULL;
-    Stmxcsr "stmxcsr" simd::stmxcsr, STATE;
-    MaskedStore "masked_store" simd::masked_store, FULL;
+    Stmxcsr "stmxcsr" simd::stmxcsr, READS;
+    MaskedStore "masked_store" simd::masked_store, TRAPS;
     Pcmpistri "pcmpistri" simd::pcmpistri, READS;
     Pcmpistrm "pcmpistrm" simd::pcmpistrm, STATE;
     Pcmpestri "pcmpestri" simd::pcmpestri, READS;

@@ -34,39 +34,30 @@ pub unsafe extern "C" fn ldmxcsr(cpu: *mut CpuHeader, value: u64, _: u64, _: u64
 /// See [`emu_cpu::HelperFn`].
 pub unsafe extern "C" fn stmxcsr(cpu: *mut CpuHeader, _: u64, _: u64, _: u64, _: u64) -> u64 {
     // SAFETY: the caller's promise.
-    let cpu = unsafe { x86(cpu) };
-    mxcsr::sync(cpu);
-    u64::from(cpu.mxcsr)
+    u64::from(mxcsr::current(unsafe { x86(cpu) }))
 }
 
-/// `maskmovq`, `maskmovdqu`: (address). Stores the bytes of scratch 0 whose byte in scratch 1 has
-/// its top bit set.
+/// `maskmovq`, `maskmovdqu`: (address, low half of the data, high half, mask). Stores the bytes
+/// whose bit in the mask is set.
 ///
 /// # Safety
 /// See [`emu_cpu::HelperFn`].
 pub unsafe extern "C" fn masked_store(
     cpu: *mut CpuHeader,
     addr: u64,
-    _: u64,
-    _: u64,
-    _: u64,
+    low: u64,
+    high: u64,
+    mask: u64,
 ) -> u64 {
     // SAFETY: the caller's promise.
     let cpu = unsafe { x86(cpu) };
-    let data = cpu.scratch[0].0;
-    let mask = cpu.scratch[1].0;
-    let selected = |n: &usize| mask[*n] & 0x80 != 0;
-    for n in (0..16).filter(selected) {
-        if let Err(fault) = emu_mem::access::probe_write(addr.wrapping_add(n as u64)) {
-            cpu.hdr.raise_fault(fault);
-            return 0;
-        }
-    }
-    for n in (0..16).filter(selected) {
-        if let Err(fault) = write_guest(&mut cpu.hdr, addr.wrapping_add(n as u64), &data[n..=n]) {
-            cpu.hdr.raise_fault(fault);
-            return 0;
-        }
+    let data = (u128::from(low) | u128::from(high) << 64).to_le_bytes();
+    let bytes = || (0..16).filter(|n| mask >> n & 1 != 0).map(|n| (n, addr.wrapping_add(n as u64)));
+    let all = bytes()
+        .try_for_each(|(_, at)| emu_mem::access::probe_write(at))
+        .and_then(|()| bytes().try_for_each(|(n, at)| write_guest(&mut cpu.hdr, at, &data[n..=n])));
+    if let Err(fault) = all {
+        cpu.hdr.raise_fault(fault);
     }
     0
 }

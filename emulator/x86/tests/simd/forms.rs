@@ -1,12 +1,12 @@
 //! Every form of every SIMD instruction of x86-64-v2, from the decoder's own tables.
 
-use emu_x86::Mode;
+use emu_x86_oracle::{Bits, CODE, Rng};
 use iced_x86::{
     Code, CpuidFeature, Encoder, EncodingKind, Instruction, Mnemonic, OpCodeOperandKind, OpKind,
     Register,
 };
 
-use super::state::Rng;
+use super::values::pick;
 
 const FEATURES: &[CpuidFeature] = &[
     CpuidFeature::MMX,
@@ -40,7 +40,7 @@ const OTHERS: &[Mnemonic] = &[
 pub struct Form {
     pub code: Code,
     pub memory: bool,
-    pub mode: Mode,
+    pub bits: Bits,
 }
 
 fn is_simd(code: Code) -> bool {
@@ -65,7 +65,7 @@ pub fn all() -> Vec<Form> {
     let mut forms = Vec::new();
     for code in Code::values().filter(|c| is_simd(*c)) {
         let info = code.op_code();
-        for (mode, has) in [(Mode::Bits64, info.mode64()), (Mode::Bits32, info.mode32())] {
+        for (bits, has) in [(Bits::B64, info.mode64()), (Bits::B32, info.mode32())] {
             for memory in [false, true] {
                 let kinds = info.op_kinds();
                 let possible = if memory {
@@ -74,7 +74,7 @@ pub fn all() -> Vec<Form> {
                     kinds.iter().all(|k| may_be_register(*k))
                 };
                 if has && possible {
-                    forms.push(Form { code, memory, mode });
+                    forms.push(Form { code, memory, bits });
                 }
             }
         }
@@ -88,40 +88,21 @@ impl Form {
         self.code.op_code().op_kinds().contains(&OpCodeOperandKind::imm8)
     }
 
-    /// Bytes of the memory operand.
-    pub fn memory_size(self) -> usize {
-        let mut i = Instruction::default();
-        i.set_code(self.code);
-        i.memory_size().size()
-    }
-
-    /// Whether a misaligned memory operand is a protection fault.
-    pub fn needs_alignment(self) -> bool {
-        let mnemonic = self.code.mnemonic();
+    /// Whether it stores an MMX register. (When such a store faults some processors have already
+    /// reset TOP; the emulated one has not.)
+    pub fn stores_mmx(self) -> bool {
+        use Code::*;
         self.memory
-            && self.memory_size() == 16
-            && !matches!(
-                mnemonic,
-                Mnemonic::Movups
-                    | Mnemonic::Movupd
-                    | Mnemonic::Movdqu
-                    | Mnemonic::Lddqu
-                    | Mnemonic::Pcmpistri
-                    | Mnemonic::Pcmpistrm
-                    | Mnemonic::Pcmpestri
-                    | Mnemonic::Pcmpestrm
-                    | Mnemonic::Pcmpestri64
-                    | Mnemonic::Pcmpestrm64
-            )
+            && matches!(self.code, Movd_rm32_mm | Movq_rm64_mm | Movq_mmm64_mm | Movntq_m64_mm)
     }
 
     /// The instruction with generated registers; memory operands are at [rsi].
     pub fn instruction(self, r: &mut Rng, imm: u8) -> Instruction {
         use OpCodeOperandKind as K;
-        let long = self.mode == Mode::Bits64;
+        let long = self.bits == Bits::B64;
         let mut i = Instruction::default();
         i.set_code(self.code);
-        let vectors = if long { 16 } else { 8 };
+        let vectors = if long { 16u64 } else { 8 };
         let same = (r.below(8) == 0).then(|| r.below(vectors) as u32);
         for (n, &kind) in self.code.op_code().op_kinds().iter().enumerate() {
             let n = n as u32;
@@ -136,10 +117,10 @@ impl Form {
                 K::mm_reg | K::mm_rm | K::mm_or_mem => Register::MM0 + (vector(r, 8) & 7),
                 K::r32_reg | K::r32_rm | K::r32_or_mem => {
                     let legacy = [Register::EAX, Register::ECX, Register::EDX, Register::EBX];
-                    if long { r.pick(&[Register::EAX, Register::R9D]) } else { r.pick(&legacy) }
+                    if long { pick(r, &[Register::EAX, Register::R9D]) } else { pick(r, &legacy) }
                 }
                 K::r64_reg | K::r64_rm | K::r64_or_mem => {
-                    r.pick(&[Register::RAX, Register::RBX, Register::R11])
+                    pick(r, &[Register::RAX, Register::RBX, Register::R11])
                 }
                 K::imm8 => {
                     i.set_op_kind(n, OpKind::Immediate8);
@@ -163,9 +144,8 @@ impl Form {
 
     /// Encodes an instruction of this form.
     pub fn encode(self, i: &Instruction) -> Vec<u8> {
-        let bits = if self.mode == Mode::Bits64 { 64 } else { 32 };
-        let mut encoder = Encoder::new(bits);
-        if let Err(e) = encoder.encode(i, super::guest::PC) {
+        let mut encoder = Encoder::new(if self.bits == Bits::B64 { 64 } else { 32 });
+        if let Err(e) = encoder.encode(i, CODE) {
             panic!("{:?}: {e}", self.code);
         }
         encoder.take_buffer()

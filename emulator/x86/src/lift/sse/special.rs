@@ -192,9 +192,10 @@ impl Lifter {
             let sum = Addr { index: base, wrap32, ..Addr::base(at) };
             at = self.addr64_of(sum, wrap32);
         }
-        self.b.put(Ty::V128, slot::scratch(0), data);
-        self.b.put(Ty::V128, slot::scratch(1), mask);
-        self.helper(Ty::I64, Helper::MaskedStore, &[at]);
+        let low = self.vec_low(Ty::I64, data);
+        let high = self.b.vec(VecOp::Pextrq, Ty::I64, data, Val::NONE, Val::NONE, 1);
+        let mask = self.b.vec(VecOp::Pmovmskb, Ty::I32, mask, Val::NONE, Val::NONE, 0);
+        self.helper(Ty::I64, Helper::MaskedStore, &[at, low, high, mask]);
     }
 
     fn addr64_of(&mut self, sum: Addr, wrap32: bool) -> Val {
