@@ -100,6 +100,11 @@ fn measure(name: &str, even: &Block, odd: &Block) {
 }
 
 fn main() {
-    let (e, o) = (even(), odd());
+    let (mut e, mut o) = (even(), odd());
     measure("as lifted", &e, &o);
+    for block in [&mut e, &mut o] {
+        emu_ir::pass::optimize(block, &emu_ir::PlainTarget::BARE);
+    }
+    measure("optimised", &e, &o);
+    println!("{}", emu_ir::text::print(&e, &emu_ir::PlainTarget::BARE));
 }

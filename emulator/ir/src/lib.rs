@@ -21,6 +21,7 @@ mod builder;
 mod cond;
 pub mod flags;
 mod op;
+pub mod pass;
 pub mod scalar;
 mod target;
 pub mod testing;

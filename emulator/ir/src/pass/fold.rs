@@ -1,0 +1,232 @@
+//! Constant folding and identities, one op at a time.
+
+use crate::{Cond, FlagKind, Inst, Op, Operand, Ty, Val, flags, scalar};
+
+/// What became of an op.
+pub(super) enum Folded {
+    /// Nothing.
+    Same,
+    /// It is a different op now.
+    Changed(Inst),
+    /// Its result is a value that exists already.
+    Value(Val),
+}
+
+fn constant(ty: Ty, imm: u64) -> Folded {
+    let mut i = Inst::new(Op::Const, ty);
+    i.imm = imm & ty.mask();
+    Folded::Changed(i)
+}
+
+/// The integer constant `v` is.
+fn as_const(insts: &[Inst], v: Val) -> Option<u64> {
+    let i = insts.get(v.index())?;
+    (i.op == Op::Const && i.ty.is_int()).then_some(i.imm)
+}
+
+/// Folds op `i`, whose operands stand in `insts`.
+pub(super) fn fold(insts: &[Inst], mut i: Inst) -> Folded {
+    let mut changed = false;
+    if i.op.takes_imm()
+        && let Some(imm) = as_const(insts, i.b)
+    {
+        changed = immediate(&mut i, imm);
+    }
+    let a = as_const(insts, i.a);
+    let folded = match i.op {
+        Op::Add
+        | Op::Sub
+        | Op::And
+        | Op::Or
+        | Op::Xor
+        | Op::Shl
+        | Op::Shr
+        | Op::Sar
+        | Op::Rol
+        | Op::Ror
+        | Op::Mul
+        | Op::MulHiU
+        | Op::MulHiS => binary(&i, a),
+        Op::Cmp => match (a, i.rhs()) {
+            (Some(a), Operand::Imm(b)) => {
+                constant(Ty::I8, u64::from(scalar::compare(i.cond(), i.ty, a, b)))
+            }
+            _ => Folded::Same,
+        },
+        Op::Not | Op::Neg | Op::Bswap | Op::Clz | Op::Ctz | Op::Popcnt => match a {
+            Some(a) => constant(i.ty, scalar::unary(i.op, i.ty, a)),
+            None => Folded::Same,
+        },
+        Op::Zext | Op::Sext | Op::Trunc => convert(insts, &i, a),
+        Op::Select => match a {
+            Some(0) => Folded::Value(i.c()),
+            Some(_) => Folded::Value(i.b),
+            None if i.b == i.c() => Folded::Value(i.b),
+            None => Folded::Same,
+        },
+        Op::Lea => lea(insts, i),
+        _ => Folded::Same,
+    };
+    match folded {
+        Folded::Same if changed => Folded::Changed(i),
+        folded => folded,
+    }
+}
+
+/// Puts a constant second operand into the immediate, if it fits.
+fn immediate(i: &mut Inst, imm: u64) -> bool {
+    if i.op != Op::FlagsSet {
+        i.imm = imm;
+    } else {
+        let signed = flags::sext(i.ty, imm);
+        if i64::from(signed as i32) != signed {
+            return false;
+        }
+        i.imm |= u64::from((imm & i.ty.mask()) as u32);
+    }
+    i.b = Val::NONE;
+    true
+}
+
+fn binary(i: &Inst, a: Option<u64>) -> Folded {
+    if i.b.is_some() {
+        let zero = matches!(i.op, Op::Xor | Op::Sub) && i.a == i.b;
+        let same = matches!(i.op, Op::And | Op::Or) && i.a == i.b;
+        return match (zero, same) {
+            (true, _) => constant(i.ty, 0),
+            (_, true) => Folded::Value(i.a),
+            _ => Folded::Same,
+        };
+    }
+    let b = i.imm;
+    if let Some(a) = a {
+        return constant(i.ty, scalar::binary(i.op, i.ty, a, b));
+    }
+    let neutral = match i.op {
+        Op::Add | Op::Sub | Op::Or | Op::Xor => b == 0,
+        Op::Shl | Op::Shr | Op::Sar | Op::Rol | Op::Ror => b == 0,
+        Op::And => b == i.ty.mask(),
+        Op::Mul => b == 1,
+        _ => false,
+    };
+    if neutral {
+        Folded::Value(i.a)
+    } else if b == 0 && matches!(i.op, Op::And | Op::Mul | Op::MulHiU | Op::MulHiS) {
+        constant(i.ty, 0)
+    } else {
+        Folded::Same
+    }
+}
+
+fn convert(insts: &[Inst], i: &Inst, a: Option<u64>) -> Folded {
+    if let Some(a) = a {
+        return constant(i.ty, scalar::convert(i.op, i.from_ty(), i.ty, a));
+    }
+    let inner = &insts[i.a.index()];
+    match (i.op, inner.op) {
+        // The low part of something extended is the thing itself, or a part of it.
+        (Op::Trunc, Op::Zext | Op::Sext) if inner.from_ty() == i.ty => Folded::Value(inner.a),
+        (Op::Trunc, Op::Zext | Op::Sext) if inner.from_ty() > i.ty => {
+            Folded::Changed(retarget(i, inner))
+        }
+        (Op::Trunc, Op::Trunc) | (Op::Zext, Op::Zext) | (Op::Sext, Op::Sext) => {
+            Folded::Changed(retarget(i, inner))
+        }
+        _ => Folded::Same,
+    }
+}
+
+/// The conversion `i` applied to the operand of `inner` directly.
+fn retarget(i: &Inst, inner: &Inst) -> Inst {
+    Inst { a: inner.a, sub: inner.sub, ..*i }
+}
+
+fn lea(insts: &[Inst], mut i: Inst) -> Folded {
+    let mut sum = i.imm;
+    let mut changed = false;
+    if let Some(base) = as_const(insts, i.a) {
+        sum = sum.wrapping_add(base);
+        i.a = Val::NONE;
+        changed = true;
+    }
+    if let Some(index) = as_const(insts, i.b) {
+        sum = sum.wrapping_add(index << (i.sub & 3));
+        (i.b, i.sub) = (Val::NONE, 0);
+        changed = true;
+    }
+    if !i.a.is_some() && !i.b.is_some() {
+        return constant(i.ty, sum);
+    }
+    let disp = flags::sext(i.ty, sum);
+    let fits = i64::from(disp as i32) == disp;
+    if disp == 0 && i.a.is_some() && !i.b.is_some() && insts[i.a.index()].result_ty() == Some(i.ty)
+    {
+        return Folded::Value(i.a);
+    }
+    if changed && fits {
+        i.imm = sum & i.ty.mask();
+        return Folded::Changed(i);
+    }
+    Folded::Same
+}
+
+/// A known flag definition.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FlagDef {
+    pub kind: FlagKind,
+    pub ty: Ty,
+    pub a: Val,
+    pub b: Operand,
+}
+
+/// A [`Op::FlagsCond`] or [`Op::FlagsGet`] after the definition `d`.
+pub(super) fn read_flags(insts: &[Inst], i: &Inst, d: &FlagDef) -> Folded {
+    let a_ty = insts[d.a.index()].result_ty();
+    if i.op == Op::FlagsGet {
+        if d.kind == FlagKind::Raw && a_ty == Some(Ty::I64) {
+            let mut and = Inst::new(Op::And, Ty::I64);
+            (and.a, and.imm) = (d.a, i.imm);
+            return Folded::Changed(and);
+        }
+        return Folded::Same;
+    }
+    let compare = |cond: Cond, b: Operand| {
+        let mut cmp = Inst::new(Op::Cmp, d.ty);
+        (cmp.sub, cmp.a) = (cond as u16, d.a);
+        match b {
+            Operand::Val(v) => cmp.b = v,
+            Operand::Imm(imm) => cmp.imm = imm,
+        }
+        Folded::Changed(cmp)
+    };
+    let with_zero = |cond| compare(cond, Operand::Imm(0));
+    let cond = i.cond();
+    if a_ty != Some(d.ty) {
+        return Folded::Same;
+    }
+    match d.kind {
+        FlagKind::Sub => match cond {
+            Cond::O | Cond::No | Cond::S | Cond::Ns | Cond::P | Cond::Np => Folded::Same,
+            _ => compare(cond, d.b),
+        },
+        // CF and OF are clear.
+        FlagKind::Logic => match cond {
+            Cond::O | Cond::B => constant(Ty::I8, 0),
+            Cond::No | Cond::Ae => constant(Ty::I8, 1),
+            Cond::E | Cond::Be => with_zero(Cond::E),
+            Cond::Ne | Cond::A => with_zero(Cond::Ne),
+            Cond::S | Cond::L => with_zero(Cond::L),
+            Cond::Ns | Cond::Ge => with_zero(Cond::Ge),
+            Cond::Le | Cond::G => with_zero(cond),
+            Cond::P | Cond::Np => Folded::Same,
+        },
+        FlagKind::Inc | FlagKind::Dec => match cond {
+            Cond::E | Cond::Ne => with_zero(cond),
+            Cond::S => with_zero(Cond::L),
+            Cond::Ns => with_zero(Cond::Ge),
+            _ => Folded::Same,
+        },
+        FlagKind::Zero if matches!(cond, Cond::E | Cond::Ne) => with_zero(cond),
+        _ => Folded::Same,
+    }
+}
