@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use emu_abi::GivenValue;
+
 use crate::suggest;
 
 /// Name of the file that is used when none is named.
@@ -35,16 +37,7 @@ pub struct Config {
     /// Directory for the files plugins write.
     pub out_dir: Option<PathBuf>,
     /// Arguments by plugin: `[plugin.NAME]`.
-    pub plugin: BTreeMap<String, Vec<(String, ArgText)>>,
-}
-
-/// An argument as the file gives it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum ArgText {
-    /// One value, as text.
-    One(String),
-    /// An array.
-    Many(Vec<String>),
+    pub plugin: BTreeMap<String, Vec<(String, GivenValue)>>,
 }
 
 /// Why the file cannot be used.
@@ -101,7 +94,10 @@ impl Config {
         let base = file.parent().unwrap_or(Path::new(""));
         for (key, value) in &table {
             let wrong = |expected: &str| {
-                let got = value.type_str();
+                let got = match value.as_str() {
+                    Some(text) => format!("\"{text}\""),
+                    None => value.type_str().to_owned(),
+                };
                 invalid(find_key(text, key), format!("`{key}` must be {expected}, not {got}"))
             };
             match key.as_str() {
@@ -133,10 +129,10 @@ impl Config {
                         })?;
                         let mut list = Vec::new();
                         for (k, v) in args {
-                            let v = arg_text(v).ok_or_else(|| {
+                            let v = given(v).ok_or_else(|| {
                                 let message = format!(
                                     "`{k}` of plugin `{name}` must be text, a number, true, false \
-                                     or an array of them"
+                                     or an array of texts"
                                 );
                                 invalid(find_key(text, k), message)
                             })?;
@@ -159,23 +155,15 @@ fn texts(value: &toml::Value) -> Option<Vec<String>> {
     value.as_array()?.iter().map(|v| v.as_str().map(str::to_owned)).collect()
 }
 
-fn scalar(value: &toml::Value) -> Option<String> {
-    match value {
-        toml::Value::String(s) => Some(s.clone()),
-        toml::Value::Integer(n) => Some(n.to_string()),
-        toml::Value::Float(x) => Some(x.to_string()),
-        toml::Value::Boolean(b) => Some(b.to_string()),
-        _ => None,
-    }
-}
-
-fn arg_text(value: &toml::Value) -> Option<ArgText> {
-    match value {
-        toml::Value::Array(items) => {
-            items.iter().map(scalar).collect::<Option<_>>().map(ArgText::Many)
-        }
-        v => scalar(v).map(ArgText::One),
-    }
+fn given(value: &toml::Value) -> Option<GivenValue> {
+    Some(match value {
+        toml::Value::String(s) => GivenValue::Text(s.clone()),
+        toml::Value::Integer(n) => GivenValue::Int(*n),
+        toml::Value::Float(x) => GivenValue::Float(*x),
+        toml::Value::Boolean(b) => GivenValue::Bool(*b),
+        toml::Value::Array(_) => GivenValue::List(texts(value)?),
+        _ => return None,
+    })
 }
 
 fn one_line(message: &str) -> String {
@@ -241,9 +229,9 @@ only = ["read", "write"]
         assert_eq!(c.out_dir, Some(PathBuf::from("/tmp")));
         let args = &c.plugin["syscalls"];
         assert_eq!(args.len(), 3);
-        assert!(args.contains(&("names".into(), ArgText::One("true".into()))));
+        assert!(args.contains(&("names".into(), GivenValue::Bool(true))));
         assert!(
-            args.contains(&("only".into(), ArgText::Many(vec!["read".into(), "write".into()])))
+            args.contains(&("only".into(), GivenValue::List(vec!["read".into(), "write".into()])))
         );
     }
 

@@ -1,8 +1,14 @@
-//! The host program.
+//! The host program: command line, configuration, plugin loading. Knows nothing of how guest code
+//! is executed; that is the emulator's.
 
 pub mod cli;
 pub mod config;
 pub mod discover;
 pub mod log;
+pub mod machine;
+pub mod plugin;
 pub mod plugin_list;
+pub mod run;
+pub mod show;
+pub mod stats;
 pub mod suggest;

@@ -1,2 +1,56 @@
-//! The host.
-fn main() {}
+//! `host`: runs a guest program under the emulator with plugins.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+use panda_host::cli::{Cli, Command, PluginCommand};
+use panda_host::run::Failure;
+use panda_host::{log, run, show};
+
+/// Exit status of an error of the host itself.
+const HOST_ERROR: u8 = 125;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => {
+            let _ = e.print();
+            return if e.use_stderr() { ExitCode::from(HOST_ERROR) } else { ExitCode::SUCCESS };
+        }
+    };
+    match dispatch(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(f) => {
+            // The guest may have closed or redirected stderr; nothing more can be done then.
+            let _ = writeln!(std::io::stderr(), "host: error: {:#}", f.error);
+            ExitCode::from(f.code as u8)
+        }
+    }
+}
+
+fn dispatch(cli: &Cli) -> Result<(), Failure> {
+    match &cli.command {
+        Some(Command::Plugin { command }) => {
+            let (PluginCommand::List { settings } | PluginCommand::Help { settings, .. }) = command;
+            log::start(settings.verbose, settings.log_file.as_deref())?;
+            let text = match command {
+                PluginCommand::List { settings } => show::list(settings)?,
+                PluginCommand::Help { name, settings } => show::help(name, settings)?,
+            };
+            // A reader that has seen enough (`| head`) is no error.
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            Ok(())
+        }
+        None if cli.run.guest.is_empty() => {
+            let error =
+                anyhow::anyhow!("no guest program is named\n{}", Cli::command().render_usage());
+            Err(error.into())
+        }
+        None => {
+            log::start(cli.run.settings.verbose, cli.run.settings.log_file.as_deref())?;
+            let outcome = run::run(&cli.run)?;
+            emu_linux::end_host_process(outcome.status, outcome.stopped_code)
+        }
+    }
+}

@@ -13,6 +13,14 @@ pub enum Abi {
 }
 
 impl Abi {
+    /// The architecture that executes it.
+    pub fn arch(self) -> &'static dyn emu_cpu::GuestArch {
+        match self {
+            Abi::X86_64 => &emu_x86::X86_64,
+            Abi::I386 => &emu_x86::I386,
+        }
+    }
+
     /// Bytes in a guest word (`long`, pointer).
     pub const fn word(self) -> u64 {
         match self {

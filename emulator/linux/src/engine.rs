@@ -48,10 +48,7 @@ impl Machine for Engine {
     }
 
     fn set_abi(&mut self, abi: Abi) {
-        self.set_arch(match abi {
-            Abi::X86_64 => &emu_x86::X86_64,
-            Abi::I386 => &emu_x86::I386,
-        });
+        self.set_arch(abi.arch());
     }
 
     fn event(&mut self, cpu: &mut X86Cpu, event: &Event<'_>) {

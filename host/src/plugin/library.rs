@@ -32,7 +32,10 @@ impl PluginLibrary {
             return Err(Refusal::NotALibrary { path: path.to_owned() });
         }
         let copy = private_copy(path, &bytes).map_err(|e| {
-            refuse(format!("no private copy can be made in {}: {e}", std::env::temp_dir().display()))
+            refuse(format!(
+                "no private copy can be made in {}: {e}",
+                std::env::temp_dir().display()
+            ))
         })?;
         // SAFETY: the user asked for this library; its initialisers run now.
         let opened = unsafe { Library::open(Some(&copy), RTLD_NOW | RTLD_LOCAL) };

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use emu_abi::{ArgError, EntryError};
+
 /// One readable sentence for each reason.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
@@ -40,75 +42,24 @@ pub enum Refusal {
         /// The file.
         path: PathBuf,
     },
-    /// The description is not one.
-    #[error("{} has a damaged plugin description: {what}", .path.display())]
-    Damaged {
+    /// Its description does not fit this host.
+    #[error("{} cannot be used: {reason}{}", .path.display(), advice(.reason))]
+    Entry {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
-        what: String,
-    },
-    /// Another major version.
-    #[error(
-        "plugin `{name}` is built for API {major}.x, this host has API {}.{}; get a build of the \
-         plugin for API {}",
-        plugin_api::abi::ABI_MAJOR,
-        plugin_api::abi::ABI_MINOR,
-        plugin_api::abi::ABI_MAJOR
-    )]
-    Major {
-        /// Name of the plugin.
-        name: String,
-        /// Its major version.
-        major: u32,
-    },
-    /// It needs a newer host.
-    #[error(
-        "plugin `{name}` needs API {}.{minor} or newer, this host has API {}.{}; get a newer host",
-        plugin_api::abi::ABI_MAJOR,
-        plugin_api::abi::ABI_MAJOR,
-        plugin_api::abi::ABI_MINOR
-    )]
-    Minor {
-        /// Name of the plugin.
-        name: String,
-        /// The minor version it requires.
-        minor: u32,
+        /// What is wrong.
+        reason: EntryError,
     },
     /// A plugin of that name is loaded.
     #[error("plugin `{0}` is listed twice; a plugin can be loaded once")]
     Duplicate(String),
-    /// An argument the plugin does not have.
-    #[error("plugin `{plugin}` has no argument `{key}`{hint}; see `host plugin help {plugin}`")]
-    UnknownArgument {
+    /// An argument is wrong.
+    #[error("plugin `{plugin}`: {reason}; see `host plugin help {plugin}`")]
+    Argument {
         /// The plugin.
         plugin: String,
-        /// The argument.
-        key: String,
-        /// A suggestion, or nothing.
-        hint: String,
-    },
-    /// An argument of the wrong type.
-    #[error("argument `{key}` of plugin `{plugin}` must be {expected}, not `{got}`")]
-    BadArgument {
-        /// The plugin.
-        plugin: String,
-        /// The argument.
-        key: String,
-        /// What it must be.
-        expected: String,
-        /// What was given.
-        got: String,
-    },
-    /// An argument that must be given.
-    #[error("plugin `{plugin}` needs the argument `{key}`: {help}")]
-    MissingArgument {
-        /// The plugin.
-        plugin: String,
-        /// The argument.
-        key: String,
-        /// What it is for.
-        help: String,
+        /// What is wrong.
+        reason: ArgError,
     },
     /// A service nobody provides.
     #[error("plugin `{plugin}` needs the service `{service}`, which no loaded plugin provides")]
@@ -119,11 +70,21 @@ pub enum Refusal {
         service: String,
     },
     /// init said no.
-    #[error("plugin `{plugin}` did not start: {reason}; it is unloaded")]
+    #[error("plugin `{plugin}` did not start: {reason}")]
     Init {
         /// The plugin.
         plugin: String,
         /// Its reason.
         reason: String,
     },
+}
+
+fn advice(e: &EntryError) -> &'static str {
+    match e {
+        EntryError::Major { .. } => "; get a build of the plugin for this host's API",
+        EntryError::MinorTooNew { .. } => "; get a newer host",
+        EntryError::BadMagic | EntryError::TooSmall { .. } | EntryError::Damaged(_) => {
+            "; rebuild the plugin"
+        }
+    }
 }

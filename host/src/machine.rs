@@ -1,0 +1,53 @@
+//! The engine with the host's plugins attached to its events.
+
+use std::cell::RefMut;
+
+use emu_engine::Engine;
+use emu_linux::{Abi, Event, Machine, Stop};
+use emu_mem::AddressSpace;
+use emu_x86::X86Cpu;
+use plugin_api::abi::flush_reason;
+
+use crate::plugin::Plugins;
+
+/// An engine and the plugins that watch it.
+#[derive(Debug)]
+pub struct WatchedMachine {
+    /// The engine.
+    pub engine: Engine,
+    /// The plugins.
+    pub plugins: Plugins,
+}
+
+impl Machine for WatchedMachine {
+    fn space(&self) -> RefMut<'_, AddressSpace> {
+        Machine::space(&self.engine)
+    }
+
+    fn run(&mut self, cpu: &mut X86Cpu) -> Stop {
+        let stop = Machine::run(&mut self.engine, cpu);
+        if matches!(stop, Stop::Interrupted | Stop::Requested) {
+            self.plugins.settle();
+        }
+        stop
+    }
+
+    fn invalidate(&mut self, start: u64, end: u64) {
+        Machine::invalidate(&mut self.engine, start, end);
+    }
+
+    fn release_code(&mut self, start: u64, end: u64) {
+        Machine::release_code(&mut self.engine, start, end);
+    }
+
+    fn set_abi(&mut self, abi: Abi) {
+        Machine::set_abi(&mut self.engine, abi);
+    }
+
+    fn event(&mut self, cpu: &mut X86Cpu, event: &Event<'_>) {
+        if matches!(event, Event::BeforeFork) {
+            self.plugins.flush(flush_reason::FORK);
+        }
+        Machine::event(&mut self.engine, cpu, event);
+    }
+}
