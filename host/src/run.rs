@@ -68,7 +68,7 @@ pub fn run(args: &RunArgs) -> Result<Outcome, Failure> {
             .collect(),
     };
     // A program that cannot be run is reported before any plugin creates a file.
-    let abi = prepare(&request)?.abi();
+    let abi = prepare(&request, u64::MAX)?.abi();
     let engine = Engine::new(
         abi.arch(),
         EngineConfig { max_instructions: args.max_instructions, count_callbacks: args.stats },
