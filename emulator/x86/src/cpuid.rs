@@ -31,6 +31,19 @@ pub enum Modes {
     Both,
     /// Only x86-64: the feature does not exist outside 64-bit mode.
     Long,
+    /// Only i386: Linux gives it no use in 64-bit mode.
+    Legacy,
+}
+
+impl Modes {
+    /// Whether the mode is one of these.
+    pub fn include(self, long_mode: bool) -> bool {
+        match self {
+            Modes::Both => true,
+            Modes::Long => long_mode,
+            Modes::Legacy => !long_mode,
+        }
+    }
 }
 
 /// An advertised feature.
@@ -58,7 +71,7 @@ const fn feature(
     Feature { name, word, bit, modes, reason }
 }
 
-use Modes::{Both, Long};
+use Modes::{Both, Legacy, Long};
 use Word::{Ext1Ecx, Ext1Edx, Leaf1Ecx, Leaf1Edx, Leaf7Ebx};
 
 /// Every advertised feature bit.
@@ -66,7 +79,7 @@ pub const FEATURES: &[Feature] = &[
     feature("fpu", Leaf1Edx, 0, Both, "all x87 instructions, run on the host's x87 unit"),
     feature("tsc", Leaf1Edx, 4, Both, "rdtsc"),
     feature("cx8", Leaf1Edx, 8, Both, "cmpxchg8b"),
-    feature("sep", Leaf1Edx, 11, Both, "sysenter enters the guest's kernel"),
+    feature("sep", Leaf1Edx, 11, Legacy, "sysenter enters the guest's kernel"),
     feature("cmov", Leaf1Edx, 15, Both, "cmovcc, fcmovcc, fcomi"),
     feature("clflush", Leaf1Edx, 19, Both, "clflush checks its address; line size in leaf 1"),
     feature("mmx", Leaf1Edx, 23, Both, "MMX on the x87 registers"),
@@ -137,7 +150,7 @@ const CACHES: [Cache; 4] = [
 fn features(word: Word, long_mode: bool) -> u32 {
     FEATURES
         .iter()
-        .filter(|f| f.word == word && (long_mode || f.modes == Both))
+        .filter(|f| f.word == word && f.modes.include(long_mode))
         .fold(0, |bits, f| bits | 1 << f.bit)
 }
 
@@ -227,7 +240,7 @@ mod tests {
                 for bit in 0..32u8 {
                     let rows: Vec<_> = FEATURES
                         .iter()
-                        .filter(|f| f.word == w && f.bit == bit && (long_mode || f.modes == Both))
+                        .filter(|f| f.word == w && f.bit == bit && f.modes.include(long_mode))
                         .collect();
                     let set = word(w, long_mode) >> bit & 1;
                     assert_eq!(rows.len() as u32, set, "{w:?} bit {bit}");
