@@ -123,6 +123,9 @@ helpers! {
     X87Scale "x87.scale" x87::arith::binary::<0xfd, false>, FULL;
     X87Prem "x87.prem" x87::arith::binary::<0xf8, true>, FULL;
     X87Prem1 "x87.prem1" x87::arith::binary::<0xf5, true>, FULL;
+    X87Sincos "x87.sincos" x87::arith::unary_push::<0xfb, true>, FULL;
+    X87Ptan "x87.ptan" x87::arith::unary_push::<0xf2, true>, FULL;
+    X87Xtract "x87.xtract" x87::arith::unary_push::<0xf4, false>, FULL;
     X87Any "x87.any" x87::arith::any, FULL;
     X87ComF32 "x87.com.f32" x87::compare::memory::<0xd8, false>, FULL;
     X87CompF32 "x87.comp.f32" x87::compare::memory::<0xd8, true>, FULL;

@@ -256,6 +256,54 @@ pub unsafe extern "C" fn binary<const OP: u8, const CODES: bool>(
     0
 }
 
+/// ST(0) = op ST(0), then a push of a second result, for the instruction 0xd9 `OP` (sine and
+/// cosine, tangent, extraction); `C2` when that bit says "out of range". Argument: opcode.
+///
+/// # Safety
+/// See [`emu_cpu::HelperFn`].
+pub unsafe extern "C" fn unary_push<const OP: u8, const C2: bool>(
+    cpu: *mut CpuHeader,
+    fop: u64,
+    _: u64,
+    _: u64,
+    _: u64,
+) -> u64 {
+    /// From here on trigonometric functions leave the stack alone.
+    const OUT_OF_RANGE: u16 = 0x3fff + 63;
+    // SAFETY: as the caller promises.
+    let cpu = unsafe { x86(cpu) };
+    let x = &mut cpu.x87;
+    let (top, new) = (x.phys(0), x.phys(7));
+    let st = &x.st[top];
+    let normal = st.mantissa() >> 63 != 0 && st.sign_exponent() & 0x7fff < OUT_OF_RANGE;
+    if normal
+        && x.is_valid(top)
+        && !x.is_valid(new)
+        && let Some(_guard) = enter(x)
+    {
+        let sw: u16;
+        let fresh = x.fresh();
+        // SAFETY: loads a register and computes two values, which go to two registers unless a
+        // fresh exception came up. A normal number in range always gives two.
+        unsafe {
+            x87_asm!("fld tbyte ptr [{t}]", ".byte 0xd9, {op}", "fnstsw ax",
+                "test al, {fresh}", "jnz 2f", "fstp tbyte ptr [{n}]", "fstp tbyte ptr [{t}]",
+                "jmp 3f", "2:", "fstp st(0)", "fstp st(0)", "3:",
+                n = in(reg) &raw mut x.st[new], t = in(reg) &raw mut x.st[top], op = const OP,
+                fresh = in(reg_byte) fresh as u8, out("ax") sw);
+        }
+        if sw & fresh == 0 {
+            x.take(if C2 { code::C1 | code::C2 } else { code::C1 }, sw);
+            x.valid |= 1 << new;
+            x.top = new as u16;
+            x.last_ip = cpu.hdr.insn_pc;
+            return 0;
+        }
+    }
+    exact::instruction(cpu, fop, 0, 0);
+    0
+}
+
 /// Any instruction without memory operand, by the exact way. Argument: opcode.
 ///
 /// # Safety

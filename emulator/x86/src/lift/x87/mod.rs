@@ -54,8 +54,8 @@ static TO_OTHER_POP: [Helper; 8] = by_operation(
 );
 /// 0xd9 0xf0 to 0xff.
 static FUNCTIONS: [Helper; 16] = [
-    X872xm1, X87Yl2x, X87Any, X87Patan, X87Any, X87Prem1, X87Decstp, X87Incstp, X87Prem, X87Yl2xp1,
-    X87Sqrt, X87Any, X87Rndint, X87Scale, X87Sin, X87Cos,
+    X872xm1, X87Yl2x, X87Ptan, X87Patan, X87Xtract, X87Prem1, X87Decstp, X87Incstp, X87Prem,
+    X87Yl2xp1, X87Sqrt, X87Sincos, X87Rndint, X87Scale, X87Sin, X87Cos,
 ];
 
 /// Lifts one instruction of this family; false when it is not one.
