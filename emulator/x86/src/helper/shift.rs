@@ -19,12 +19,12 @@ fn left_by(n: u64, bits: u64, right: bool) -> u32 {
 }
 
 fn rc_flags(value: u64, n: u64, before: u64, bits: u64, right: bool) -> u64 {
-    if n & 0xff == 0 {
+    let bits32 = bits as u32;
+    let by = left_by(n, bits, right);
+    if by == 0 {
         return before;
     }
-    let bits32 = bits as u32;
-    let carry = before & 1 != 0;
-    let (r, carry) = rotate_through_carry(value, carry, bits32, left_by(n, bits, right));
+    let (r, carry) = rotate_through_carry(value, before & 1 != 0, bits32, by);
     let top = r >> (bits32 - 1) & 1 != 0;
     // OF is defined for a count of 1: rcl top ^ carry, rcr the two top bits of the result.
     let other = if right { r >> (bits32 - 2) & 1 != 0 } else { carry };

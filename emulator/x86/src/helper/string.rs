@@ -102,7 +102,9 @@ impl Rep {
 }
 
 /// Runs `body`; a failed access becomes the trap.
-fn run(cpu: &mut X86Cpu, body: impl FnOnce(&mut X86Cpu) -> Result<(), MemFault>) -> u64 {
+fn run(cpu: &mut X86Cpu, r: Rep, body: impl FnOnce(&mut X86Cpu) -> Result<(), MemFault>) -> u64 {
+    // ECX as the counter zero-extends even when it is 0.
+    r.take(cpu, 0);
     if let Err(fault) = body(cpu) {
         cpu.hdr.raise_fault(fault);
     }
@@ -123,7 +125,7 @@ pub unsafe extern "C" fn movs(
     // SAFETY: the caller's promise.
     let cpu = unsafe { x86(cpu) };
     let r = Rep::new(cpu, size, ab, base, mode);
-    run(cpu, |cpu| {
+    run(cpu, r, |cpu| {
         let count = r.count(cpu);
         let (src, dst) = (r.source(cpu), r.destination(cpu));
         if cpu.hdr.mem_hook.is_none()
@@ -163,7 +165,7 @@ pub unsafe extern "C" fn stos(
     // SAFETY: the caller's promise.
     let cpu = unsafe { x86(cpu) };
     let r = Rep::new(cpu, size, ab, base, mode);
-    run(cpu, |cpu| {
+    run(cpu, r, |cpu| {
         let count = r.count(cpu);
         let dst = r.destination(cpu);
         let value = cpu.gpr[gpr::RAX];
@@ -198,7 +200,7 @@ pub unsafe extern "C" fn lods(
     // SAFETY: the caller's promise.
     let cpu = unsafe { x86(cpu) };
     let r = Rep::new(cpu, size, ab, base, mode);
-    run(cpu, |cpu| {
+    run(cpu, r, |cpu| {
         while r.count(cpu) != 0 {
             let v = r.load(cpu, r.source(cpu))?;
             let rax = cpu.gpr[gpr::RAX];
@@ -222,26 +224,19 @@ fn compare(
     mut next: impl FnMut(&mut X86Cpu) -> Result<(u64, u64), MemFault>,
 ) -> Result<(), MemFault> {
     let mut last = None;
-    let mut fault = None;
     while r.count(cpu) != 0 {
-        match next(cpu) {
-            Err(f) => {
-                fault = Some(f);
-                break;
-            }
-            Ok((a, b)) => {
-                r.take(cpu, 1);
-                last = Some((a, b));
-                if (a == b) == r.until_equal {
-                    break;
-                }
-            }
+        // A fault keeps the progress, but not the flags: they are those of before.
+        let (a, b) = next(cpu)?;
+        r.take(cpu, 1);
+        last = Some((a, b));
+        if (a == b) == r.until_equal {
+            break;
         }
     }
     if let Some((a, b)) = last {
         cpu.hdr.define_flags(FlagKind::Sub, r.ty(), a, b, 0);
     }
-    fault.map_or(Ok(()), Err)
+    Ok(())
 }
 
 /// `repe cmps`, `repne cmps`.
@@ -258,10 +253,10 @@ pub unsafe extern "C" fn cmps(
     // SAFETY: the caller's promise.
     let cpu = unsafe { x86(cpu) };
     let r = Rep::new(cpu, size, ab, base, mode);
-    run(cpu, |cpu| {
+    run(cpu, r, |cpu| {
         compare(cpu, r, |cpu| {
-            let a = r.load(cpu, r.source(cpu))?;
             let b = r.load(cpu, r.destination(cpu))?;
+            let a = r.load(cpu, r.source(cpu))?;
             r.advance(cpu, gpr::RSI, 1);
             r.advance(cpu, gpr::RDI, 1);
             Ok((a, b))
@@ -283,7 +278,7 @@ pub unsafe extern "C" fn scas(
     // SAFETY: the caller's promise.
     let cpu = unsafe { x86(cpu) };
     let r = Rep::new(cpu, size, ab, base, mode);
-    run(cpu, |cpu| {
+    run(cpu, r, |cpu| {
         let a = cpu.gpr[gpr::RAX] & r.ty().mask();
         compare(cpu, r, |cpu| {
             let b = r.load(cpu, r.destination(cpu))?;

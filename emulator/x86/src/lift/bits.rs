@@ -4,6 +4,7 @@ use emu_ir::{Addr, Cond, FlagKind, Op, Operand, RmwKind, Ty, Val};
 use iced_x86::{Instruction, OpKind};
 
 use super::Lifter;
+use super::operand::gpr_slot;
 use super::place::Place;
 use crate::helper::Helper;
 
@@ -13,7 +14,7 @@ pub(super) fn bt(l: &mut Lifter, i: &Instruction, change: Option<RmwKind>) {
     let width = u64::from(ty.bits());
     let offset = l.source(i, 1, ty);
     if let (Place::Mem(m), OpKind::Register, Operand::Val(v)) = (dst, i.op1_kind(), offset) {
-        dst = Place::Mem(bit_string(l, ty, m, v));
+        dst = Place::Mem(bit_string(l, i, ty, m, v));
     }
     // The bit number within the operand, as a shift count.
     let n = match offset {
@@ -62,14 +63,21 @@ fn change_operand(l: &mut Lifter, ty: Ty, kind: RmwKind, n: Operand) -> Val {
 }
 
 /// The address of the operand-sized piece of a bit string that holds bit `offset` (signed).
-fn bit_string(l: &mut Lifter, ty: Ty, m: Addr, offset: Val) -> Addr {
+fn bit_string(l: &mut Lifter, i: &Instruction, ty: Ty, m: Addr, offset: Val) -> Addr {
     let base = l.addr_value(m);
     let word = l.mode.word();
     let log2_bits = u64::from(ty.bits().trailing_zeros());
     let piece = l.b.bin(Op::Sar, ty, offset, log2_bits);
     let piece = l.b.convert(Op::Sext, ty, word, piece);
     let shift = ty.bytes().trailing_zeros() as u8;
-    Addr { base, index: piece, shift, disp: 0, wrap32: word == Ty::I32, aligned: false }
+    let m = Addr { base, index: piece, shift, disp: 0, wrap32: word == Ty::I32, aligned: false };
+    if i.memory_base().size() != 2 {
+        return m;
+    }
+    // 16-bit addressing wraps at 64 KiB.
+    let sum = l.b.lea(word, m);
+    let sum = l.b.bin(Op::And, word, sum, 0xffff);
+    Addr { wrap32: m.wrap32, ..Addr::base(sum) }
 }
 
 /// `bsf`, `bsr`: a source of 0 leaves the destination as it was.
@@ -82,11 +90,14 @@ pub(super) fn scan(l: &mut Lifter, i: &Instruction, reverse: bool) {
     } else {
         l.b.un(Op::Ctz, ty, src)
     };
-    let dst = i.op0_register();
-    let old = l.read_gpr(dst);
+    // "As it was" includes the upper half a 32-bit write would clear.
+    let (_, register) = gpr_slot(i.op0_register());
+    let wide = if ty == Ty::I32 { l.mode.word() } else { ty };
+    let old = l.b.get(wide, register);
     let none = l.b.cmp(Cond::E, ty, src, 0u64);
-    let r = l.b.select(ty, none, old, n);
-    l.write_gpr(dst, r);
+    let n = l.b.convert(Op::Zext, ty, wide, n);
+    let r = l.b.select(wide, none, old, n);
+    l.b.put(wide, register, r);
     l.b.flags_set(FlagKind::Zero, ty, src, 0, Val::NONE);
 }
 

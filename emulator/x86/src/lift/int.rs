@@ -167,6 +167,8 @@ pub(super) fn lift(l: &mut Lifter, i: &Instruction) -> bool {
         M::Loopne => control::loop_(l, i, Some(Cond::Ne)),
         M::Int3 => l.trap(TrapKind::Breakpoint),
         M::Int1 => l.trap(TrapKind::Debug),
+        M::Int if i.immediate8() == 3 => l.trap(TrapKind::Breakpoint),
+        M::Int if i.immediate8() == 4 => l.trap(TrapKind::Overflow),
         M::Int if i.immediate8() == 0x80 => l.trap(TrapKind::Int80),
         M::Into => control::into(l),
         M::Bound => control::bound(l, i),

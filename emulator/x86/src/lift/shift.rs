@@ -117,22 +117,20 @@ fn double_wide(l: &mut Lifter, dir: Rotate, ty: Ty, old: Val, fill: Val, n: Oper
     l.b.bin(Op::Or, ty, kept, brought)
 }
 
-/// 16-bit double shifts, on both operands side by side. Counts above 16 are undefined.
+/// 16-bit double shifts. Counts above 16 are undefined; the processor shifts old:fill:old.
 fn double16(l: &mut Lifter, dir: Rotate, old: Val, fill: Val, n: Operand) -> Val {
-    let old = l.b.convert(Op::Zext, Ty::I16, Ty::I32, old);
-    let fill = l.b.convert(Op::Zext, Ty::I16, Ty::I32, fill);
+    let old = l.zext64(Ty::I16, old);
+    let fill = l.zext64(Ty::I16, fill);
+    let high = l.b.bin(Op::Shl, Ty::I64, old, 32u64);
+    let middle = l.b.bin(Op::Shl, Ty::I64, fill, 16u64);
+    let all = l.b.bin(Op::Or, Ty::I64, high, middle);
+    let all = l.b.bin(Op::Or, Ty::I64, all, old);
     let r = match dir {
         Rotate::Left => {
-            let high = l.b.bin(Op::Shl, Ty::I32, old, 16u64);
-            let both = l.b.bin(Op::Or, Ty::I32, high, fill);
-            let r = l.b.bin(Op::Shl, Ty::I32, both, n);
-            l.b.bin(Op::Shr, Ty::I32, r, 16u64)
+            let r = l.b.bin(Op::Shl, Ty::I64, all, n);
+            l.b.bin(Op::Shr, Ty::I64, r, 32u64)
         }
-        Rotate::Right => {
-            let high = l.b.bin(Op::Shl, Ty::I32, fill, 16u64);
-            let both = l.b.bin(Op::Or, Ty::I32, high, old);
-            l.b.bin(Op::Shr, Ty::I32, both, n)
-        }
+        Rotate::Right => l.b.bin(Op::Shr, Ty::I64, all, n),
     };
-    l.b.convert(Op::Trunc, Ty::I32, Ty::I16, r)
+    l.b.convert(Op::Trunc, Ty::I64, Ty::I16, r)
 }

@@ -96,10 +96,11 @@ pub(super) fn cmps(l: &mut Lifter, i: &Instruction) {
     if repeats(i) {
         return repeat(l, i, Helper::RepCmps, ty);
     }
-    let (si, left) = source_addr(l, i, at);
-    let a = l.b.load(ty, left);
+    // The processor reads the destination first, which shows when both fault.
     let (di, right) = index_addr(l, at, gpr::RDI);
     let b = l.b.load(ty, right);
+    let (si, left) = source_addr(l, i, at);
+    let a = l.b.load(ty, left);
     let by = step(l, ty, at);
     advance(l, at, gpr::RSI, si, by);
     advance(l, at, gpr::RDI, di, by);

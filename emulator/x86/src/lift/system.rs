@@ -110,28 +110,40 @@ fn set_zf(l: &mut Lifter, v: Val) {
 
 /// `arpl`: raises the requested privilege level of a selector to that of another.
 pub(super) fn arpl(l: &mut Lifter, i: &Instruction) {
-    let (_, dst) = l.place(i, 0);
     let ty = Ty::I16;
-    let src = l.read(i, 1);
-    let old = l.load_place(ty, dst);
+    let src = word_operand(l, i, 1);
+    let memory = Lifter::is_mem(i, 0).then(|| l.ea(i));
+    let register = slot::gpr(i.op0_register().full_register().number() & 15);
+    let old = match memory {
+        Some(m) => l.b.load(ty, m),
+        None => l.b.get(ty, register),
+    };
     let want = l.b.bin(Op::And, ty, src, 3u64);
     let have = l.b.bin(Op::And, ty, old, 3u64);
     let lower = l.b.cmp(Cond::B, ty, have, want);
     let raised = l.b.bin(Op::And, ty, old, !3u64);
     let raised = l.b.bin(Op::Or, ty, raised, want);
     let r = l.b.select(ty, lower, raised, old);
-    l.store_place(ty, dst, r);
+    match memory {
+        Some(m) => l.b.store(ty, m, r),
+        None => l.b.put(ty, register, r),
+    }
     set_zf(l, lower);
 }
 
-/// A selector operand as an i64.
-fn selector(l: &mut Lifter, i: &Instruction, n: u32) -> Val {
-    let v = if i.op_kind(n) == OpKind::Register {
+/// The low 16 bits of operand `n`, whatever width the register has.
+fn word_operand(l: &mut Lifter, i: &Instruction, n: u32) -> Val {
+    if i.op_kind(n) == OpKind::Register {
         l.b.get(Ty::I16, slot::gpr(i.op_register(n).full_register().number()))
     } else {
         let m = l.ea(i);
         l.b.load(Ty::I16, m)
-    };
+    }
+}
+
+/// A selector operand as an i64.
+fn selector(l: &mut Lifter, i: &Instruction, n: u32) -> Val {
+    let v = word_operand(l, i, n);
     l.zext64(Ty::I16, v)
 }
 
