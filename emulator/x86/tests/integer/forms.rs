@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use emu_x86_oracle::{Bits, Rng};
 use iced_x86::{
-    CpuidFeature, Decoder, DecoderError, DecoderOptions, EncodingKind, FlowControl,
-    Instruction, Mnemonic, OpKind, Register,
+    CpuidFeature, Decoder, DecoderError, DecoderOptions, EncodingKind, FlowControl, Instruction,
+    Mnemonic, OpKind, Register,
 };
 
 /// One instruction to try.
