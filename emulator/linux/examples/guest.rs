@@ -13,9 +13,8 @@ fn main() {
     };
     let name = String::from_utf8_lossy(name);
     let path = load::find_program(&name, std::env::var_os("PATH").as_deref());
-    let envp = std::env::vars_os()
-        .map(|(k, v)| [k.as_bytes(), b"=", v.as_bytes()].concat())
-        .collect();
+    let envp =
+        std::env::vars_os().map(|(k, v)| [k.as_bytes(), b"=", v.as_bytes()].concat()).collect();
     let mut engine = Engine::new(&emu_x86::X86_64, EngineConfig::default());
     let loaded = path.and_then(|path| {
         let path = path.into_os_string().into_vec();
