@@ -301,7 +301,7 @@ impl Interp {
                 }
 
                 Op::Vec => {
-                    let (a, b, c) = (vals[i.a.index()], vals[i.b.index()], vals[i.c().index()]);
+                    let (a, b, c) = (&vals[i.a.index()], &vals[i.b.index()], &vals[i.c().index()]);
                     let eval = || vec::eval(i.vec_op(), ty, a, b, c, i.imm as u8);
                     let r = if SIMD {
                         match simd::checked(mxcsr_masks, eval) {

@@ -10,47 +10,49 @@ use emu_ir::{Ty, VecOp, VecSig};
 
 use crate::Value;
 
-/// Operands in, result out; a function per op.
-type EvalFn = fn(&Operands) -> Value;
-
-/// What an op gets; absent operands are whatever is there.
-struct Operands {
-    ty: Ty,
-    a: Value,
-    b: Value,
-    c: Value,
-    imm: u8,
-}
+/// The function of one op, on a, b, c, control byte and type; operands the op does not have are
+/// ignored.
+type EvalFn = fn(&Value, &Value, &Value, u8, Ty) -> Value;
 
 /// The result of `op` on a, b, c and its control byte. `ty` is the op's result type; operands the
 /// op does not have are ignored. The upper half of a `v128` result is zero; on `v256` the op works
 /// on each half by itself.
 #[inline]
-pub fn eval(op: VecOp, ty: Ty, a: Value, b: Value, c: Value, imm: u8) -> Value {
+pub fn eval(op: VecOp, ty: Ty, a: &Value, b: &Value, c: &Value, imm: u8) -> Value {
     let f = EVAL[op as usize];
-    let operands = Operands { ty, a, b, c, imm };
-    if ty == Ty::V256 { eval_halves(op, &operands) } else { f(&operands) }
+    if ty == Ty::V256 { eval_halves(op, a, b, c, imm) } else { f(a, b, c, imm, ty) }
 }
 
 #[cold]
-fn eval_halves(op: VecOp, o: &Operands) -> Value {
+fn eval_halves(op: VecOp, a: &Value, b: &Value, c: &Value, imm: u8) -> Value {
     let f = EVAL[op as usize];
-    let high = |v: Value| Value::from_u128(v.high());
-    let low = f(o).u128();
+    let high = |v: &Value| Value::from_u128(v.high());
+    let low = f(a, b, c, imm, Ty::V128).u128();
     // Integers go into the low half only.
     let upper = match op.sig() {
         VecSig::FromInt => 0,
-        VecSig::VInt | VecSig::VIntImm => o.a.high(),
-        _ => f(&Operands { ty: o.ty, a: high(o.a), b: high(o.b), c: high(o.c), imm: o.imm }).u128(),
+        VecSig::VInt | VecSig::VIntImm => a.high(),
+        _ => f(&high(a), &high(b), &high(c), imm, Ty::V128).u128(),
     };
     Value::from_halves(low, upper)
 }
 
-fn xmm(v: Value) -> __m128i {
+/// What the bodies of the functions name.
+struct Operands<'a> {
+    a: &'a Value,
+    b: &'a Value,
+    c: &'a Value,
+    imm: u8,
+    ty: Ty,
+}
+
+#[inline(always)]
+fn xmm(v: &Value) -> __m128i {
     // SAFETY: both are 16 plain bytes.
     unsafe { core::mem::transmute::<u128, __m128i>(v.u128()) }
 }
 
+#[inline(always)]
 fn value(x: __m128i) -> Value {
     // SAFETY: both are 16 plain bytes.
     Value::from_u128(unsafe { core::mem::transmute::<__m128i, u128>(x) })
@@ -214,8 +216,10 @@ macro_rules! eval_table {
     ($($name:ident $text:literal $mnemonic:literal $sig:ident $unit:ident
        $prefix:literal $map:ident $opcode:literal $w:ident $form:ident $(($digit:literal))?;)*) => {
         /// The functions, by op number.
-        static EVAL: [EvalFn; VecOp::ALL.len()] =
-            [$(|o: &Operands| body!(o, $mnemonic, $sig, $w, $form)),*];
+        static EVAL: [EvalFn; VecOp::ALL.len()] = [$(|a, b, c, imm, ty| {
+            let o = Operands { a, b, c, imm, ty };
+            body!(o, $mnemonic, $sig, $w, $form)
+        }),*];
     };
 }
 
@@ -226,8 +230,7 @@ mod tests {
     use super::*;
 
     fn vv(op: VecOp, a: u128, b: u128, imm: u8) -> u128 {
-        let zero = Value::ZERO;
-        eval(op, Ty::V128, Value::from_u128(a), Value::from_u128(b), zero, imm).u128()
+        eval(op, Ty::V128, &Value::from_u128(a), &Value::from_u128(b), &Value::ZERO, imm).u128()
     }
 
     fn float(x: f32) -> u128 {
@@ -272,7 +275,7 @@ mod tests {
     fn comparisons_give_flags() {
         let flags = |a: f32, b: f32| {
             let (a, b) = (Value::from_u128(float(a)), Value::from_u128(float(b)));
-            eval(VecOp::Ucomiss, Ty::I64, a, b, Value::ZERO, 0).u64()
+            eval(VecOp::Ucomiss, Ty::I64, &a, &b, &Value::ZERO, 0).u64()
         };
         assert_eq!(flags(2.0, 1.0), 0);
         assert_eq!(flags(1.0, 2.0), 0x01);
@@ -283,7 +286,7 @@ mod tests {
     #[test]
     fn integers_convert_at_the_type_asked_for() {
         let a = Value::from_u128(u128::from(5e9f64.to_bits()));
-        let get = |ty| eval(VecOp::Cvttsd2si, ty, a, Value::ZERO, Value::ZERO, 0).u64();
+        let get = |ty| eval(VecOp::Cvttsd2si, ty, &a, &Value::ZERO, &Value::ZERO, 0).u64();
         assert_eq!(get(Ty::I64), 5_000_000_000);
         assert_eq!(get(Ty::I32), 0x8000_0000);
     }
@@ -291,7 +294,7 @@ mod tests {
     #[test]
     fn wide_ops_work_on_each_half() {
         let (a, b) = (Value::from_halves(1, 2), Value::from_halves(10, 20));
-        let r = eval(VecOp::Paddq, Ty::V256, a, b, Value::ZERO, 0);
+        let r = eval(VecOp::Paddq, Ty::V256, &a, &b, &Value::ZERO, 0);
         assert_eq!(r, Value::from_halves(11, 22));
     }
 }
