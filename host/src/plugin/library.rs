@@ -56,7 +56,7 @@ impl PluginLibrary {
     /// The address of the plugin's description.
     pub fn entry(&self) -> Result<*const PluginEntry, Refusal> {
         // SAFETY: only the symbol's address is used here.
-        let symbol = unsafe { self.library.get::<PluginEntry>(ENTRY_SYMBOL.as_bytes()) };
+        let symbol = unsafe { self.library.get::<*const PluginEntry>(ENTRY_SYMBOL.as_bytes()) };
         match symbol {
             Ok(s) => Ok(s.into_raw().cast::<PluginEntry>().cast_const()),
             Err(_) => Err(Refusal::NoEntry { path: self.path.clone() }),
