@@ -24,11 +24,19 @@ fn write(x: u32) {
     unsafe { asm!("ldmxcsr [{}]", in(reg) &raw const x, options(nostack, preserves_flags)) };
 }
 
+/// The mask bit of underflow.
+const UNDERFLOW_MASK: u32 = 1 << 11;
+/// Flush to zero: results too small for a normal number become zero and count as underflow.
+const FLUSH_TO_ZERO: u32 = 1 << 15;
+
 /// Runs `op`; its result unless it raises an exception that `masks` (MXCSR mask bits) leaves
 /// unmasked. The sticky bits are set as the processor does in either case.
 pub fn checked<T>(masks: u32, op: impl FnOnce() -> T) -> Option<T> {
     let before = read();
-    write(before & !STICKY);
+    // Unmasked, underflow is raised even for a tiny result that is exact. Masked, only flushing to
+    // zero makes that visible; it changes no other result.
+    let flush = if masks & UNDERFLOW_MASK == 0 { FLUSH_TO_ZERO } else { 0 };
+    write(before & !STICKY | flush);
     let result = op();
     let raised = read() & STICKY;
     let unmasked = raised & !(masks >> 7);

@@ -6,16 +6,12 @@ use super::forms::Form;
 
 /// The exception masks of MXCSR.
 pub const MASKS: u32 = 0x1f80;
-/// The one of underflow, which is raised for exact tiny results only while it is unmasked: the
-/// interpreter, which computes with exceptions masked, does not see those.
-const UNDERFLOW_MASK: u32 = 0x0800;
-
 /// What may go wrong in a case.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Exceptions {
     /// All are masked.
     Masked,
-    /// Any SIMD exception but underflow may be unmasked.
+    /// Any SIMD exception may be unmasked.
     Simd,
     /// An x87 exception is pending.
     X87,
@@ -140,7 +136,7 @@ pub fn state(r: &mut Rng, form: Form, exceptions: Exceptions) -> State {
     let controls = r.bits() as u32 & 0xe040;
     let sticky = if r.below(2) == 0 { 0 } else { r.bits() as u32 & 0x3f };
     let unmasked = match exceptions {
-        Exceptions::Simd => r.bits() as u32 & MASKS & !UNDERFLOW_MASK,
+        Exceptions::Simd => r.bits() as u32 & MASKS,
         _ => 0,
     };
     s.set_mxcsr((MASKS | controls | sticky) & !unmasked);
