@@ -7,9 +7,7 @@
 //! [`Val::NONE`] names a container that is never written, so an absent operand reads as 0.
 
 use emu_cpu::{CpuHeader, HelperDesc};
-use emu_ir::{
-    Addr, Block, HookKind, HookSite, Inst, JumpKind, Op, RmwKind, TrapKind, Ty, Val, scalar,
-};
+use emu_ir::{Block, HookKind, HookSite, Inst, JumpKind, Op, TrapKind, Ty, Val, scalar};
 use emu_mem::MemFault;
 
 use crate::{Value, memory, simd, vec};
@@ -113,19 +111,22 @@ impl Interp {
         block: &Block,
         mxcsr_masks: u32,
     ) -> Exit {
-        let vals = &mut *self.vals;
+        let vals = Vals(self.vals.as_mut_ptr());
         let insts = block.insts.as_ptr();
         // Ops before the first instruction (block hooks) belong to none: 0xffff + 1 retired.
         let mut head = Inst::new(Op::InsnStart, Ty::I64);
         head.sub = u16::MAX;
         head.imm = block.pc;
         let mut insn: &Inst = &head;
-        let mut at: u16 = 0;
+        let mut ip = insts;
+        let mut out = vals.0;
 
         macro_rules! exit {
-            ($kind:expr, $retired:expr) => {
-                return Exit { kind: $kind, exit_op: at, retired: u32::from($retired) }
-            };
+            ($kind:expr, $retired:expr) => {{
+                // SAFETY: both point into the op list.
+                let exit_op = unsafe { ip.offset_from(insts) } as u16;
+                return Exit { kind: $kind, exit_op, retired: u32::from($retired) };
+            }};
         }
         macro_rules! jump {
             ($kind:expr, $pc:expr) => {{
@@ -151,44 +152,49 @@ impl Interp {
         }
 
         loop {
-            // SAFETY: `at` has not passed the terminator, which is the last op.
-            let i = unsafe { &*insts.add(usize::from(at)) };
+            // SAFETY: `ip` has not passed the terminator, which is the last op.
+            let i = unsafe { &*ip };
             let ty = i.ty;
+            macro_rules! set {
+                ($x:expr) => {{
+                    let x: u64 = $x;
+                    // SAFETY: `out` is the container of the current op, whose number fits 16 bits.
+                    unsafe { (*out).0[0] = x }
+                }};
+            }
+            macro_rules! set_value {
+                ($x:expr) => {{
+                    let x: Value = $x;
+                    // SAFETY: as for `set`.
+                    unsafe { *out = x }
+                }};
+            }
             macro_rules! binary {
                 ($op:expr) => {
-                    set(vals, at, scalar::binary($op, ty, int(vals, i.a), rhs(vals, i)))
+                    set!(scalar::binary($op, ty, vals.int(i.a), vals.rhs(i)))
                 };
             }
             macro_rules! unary {
                 ($op:expr) => {
-                    set(vals, at, scalar::unary($op, ty, int(vals, i.a)))
+                    set!(scalar::unary($op, ty, vals.int(i.a)))
                 };
             }
             macro_rules! convert {
                 ($op:expr) => {
-                    set(vals, at, scalar::convert($op, i.from_ty(), ty, int(vals, i.a)))
+                    set!(scalar::convert($op, i.from_ty(), ty, vals.int(i.a)))
                 };
-            }
-            macro_rules! divide {
-                ($op:expr) => {{
-                    let (hi, lo, d) = (int(vals, i.a), int(vals, i.b), int(vals, i.c()));
-                    match scalar::divide($op, ty, hi, lo, d) {
-                        Some(r) => set(vals, at, r),
-                        None => fault!(Raise::Plain(TrapKind::DivideError)),
-                    }
-                }};
             }
             match i.op {
                 Op::InsnStart => insn = i,
                 Op::Const => match ty {
-                    Ty::V128 => vals[usize::from(at)] = Value([i.imm, i.imm, 0, 0]),
-                    Ty::V256 => vals[usize::from(at)] = Value([i.imm; 4]),
-                    _ => set(vals, at, i.imm),
+                    Ty::V128 => set_value!(Value([i.imm, i.imm, 0, 0])),
+                    Ty::V256 => set_value!(Value([i.imm; 4])),
+                    _ => set!(i.imm),
                 },
                 // SAFETY: the verifier checked that the slot lies inside the structure.
-                Op::Get => unsafe { get(vals, at, slot(cpu, i.imm), ty) },
+                Op::Get => unsafe { get(&mut *out, slot(cpu, i.imm), ty) },
                 // SAFETY: as for get.
-                Op::Put => unsafe { put(&vals[i.a.index()], slot(cpu, i.imm), ty) },
+                Op::Put => unsafe { put(vals.value(i.a), slot(cpu, i.imm), ty) },
 
                 Op::Add => binary!(Op::Add),
                 Op::Sub => binary!(Op::Sub),
@@ -203,10 +209,12 @@ impl Interp {
                 Op::Mul => binary!(Op::Mul),
                 Op::MulHiU => binary!(Op::MulHiU),
                 Op::MulHiS => binary!(Op::MulHiS),
-                Op::DivU => divide!(Op::DivU),
-                Op::RemU => divide!(Op::RemU),
-                Op::DivS => divide!(Op::DivS),
-                Op::RemS => divide!(Op::RemS),
+                Op::DivU | Op::RemU | Op::DivS | Op::RemS => {
+                    match divide(i.op, ty, vals.int(i.a), vals.int(i.b), vals.int(i.c())) {
+                        Some(r) => set!(r),
+                        None => fault!(Raise::Plain(TrapKind::DivideError)),
+                    }
+                }
                 Op::Not => unary!(Op::Not),
                 Op::Neg => unary!(Op::Neg),
                 Op::Bswap => unary!(Op::Bswap),
@@ -217,71 +225,66 @@ impl Interp {
                 Op::Sext => convert!(Op::Sext),
                 Op::Trunc => convert!(Op::Trunc),
                 Op::Cmp => {
-                    let r = scalar::compare(i.cond(), ty, int(vals, i.a), rhs(vals, i));
-                    set(vals, at, u64::from(r));
+                    set!(u64::from(scalar::compare(i.cond(), ty, vals.int(i.a), vals.rhs(i))));
                 }
                 Op::Select => {
-                    let from = if int(vals, i.a) != 0 { i.b } else { i.c() };
+                    let from = if vals.int(i.a) != 0 { i.b } else { i.c() };
                     if ty.is_int() {
-                        set(vals, at, int(vals, from));
+                        set!(vals.int(from));
                     } else {
-                        vals[usize::from(at)] = vals[from.index()];
+                        set_value!(*vals.value(from));
                     }
                 }
                 Op::Lea => {
-                    let index = int(vals, i.b) << (i.sub & 3);
-                    let sum = int(vals, i.a).wrapping_add(index).wrapping_add(i.imm);
-                    set(vals, at, sum & ty.mask());
+                    let index = vals.int(i.b) << (i.sub & 3);
+                    let sum = vals.int(i.a).wrapping_add(index).wrapping_add(i.imm);
+                    set!(sum & ty.mask());
                 }
 
                 Op::Load => {
-                    let addr = address(vals, i.mem());
+                    let addr = vals.address(i);
                     if i.mem().aligned && misaligned(addr, ty) {
                         fault!(Raise::Plain(TrapKind::Protection));
                     }
                     if ty.is_int() {
-                        let r = attempt!(memory::load_int(ty, addr));
-                        set(vals, at, r);
+                        set!(attempt!(memory::load_int(ty, addr)));
                     } else {
-                        vals[usize::from(at)] = attempt!(memory::load_vector(ty, addr));
+                        set_value!(attempt!(memory::load_vector(ty, addr)));
                     }
                 }
                 Op::Store => {
-                    let addr = address(vals, i.mem());
+                    let addr = vals.address(i);
                     if i.mem().aligned && misaligned(addr, ty) {
                         fault!(Raise::Plain(TrapKind::Protection));
                     }
                     if ty.is_int() {
-                        attempt!(memory::store_int(ty, addr, int(vals, i.c())));
+                        attempt!(memory::store_int(ty, addr, vals.int(i.c())));
                     } else {
-                        attempt!(memory::store_vector(ty, addr, vals[i.c().index()]));
+                        attempt!(memory::store_vector(ty, addr, vals.value(i.c())));
                     }
                 }
                 Op::ProbeWrite => {
-                    let addr = address(vals, i.mem());
+                    let addr = vals.address(i);
                     if i.mem().aligned && misaligned(addr, ty) {
                         fault!(Raise::Plain(TrapKind::Protection));
                     }
                     attempt!(memory::probe_write(ty, addr));
                 }
                 Op::AtomicRmw => {
-                    let (addr, b) = (int(vals, i.a), int(vals, i.b));
-                    let old = attempt!(rmw(i.rmw_kind(), ty, addr, b));
-                    set(vals, at, old);
+                    set!(attempt!(memory::rmw(i.rmw_kind(), ty, vals.int(i.a), vals.int(i.b))));
                 }
                 Op::AtomicCas => {
-                    let addr = int(vals, i.a);
-                    let (expected, new) = (vals[i.b.index()], vals[i.c().index()]);
-                    vals[usize::from(at)] = attempt!(memory::cas(ty, addr, expected, new));
+                    let (expected, new) = (vals.value(i.b), vals.value(i.c()));
+                    set_value!(attempt!(memory::cas(ty, vals.int(i.a), expected, new)));
                 }
                 Op::Fence => core::sync::atomic::fence(core::sync::atomic::Ordering::SeqCst),
 
                 Op::FlagsSet => {
                     let b = match i.b {
                         Val::NONE => (i.imm as i32 as u64) & ty.mask(),
-                        b => int(vals, b),
+                        b => vals.int(b),
                     };
-                    let (a, c) = (int(vals, i.a), int(vals, i.c()));
+                    let (a, c) = (vals.int(i.a), vals.int(i.c()));
                     // SAFETY: cpu is live.
                     unsafe { (*cpu).define_flags(i.flag_kind(), ty, a, b, c) };
                 }
@@ -291,39 +294,23 @@ impl Interp {
                     let kind = emu_ir::FlagKind::from_u8(cpu.flags_kind);
                     let fty = Ty::from_u8(cpu.flags_ty).unwrap_or(Ty::I64);
                     let (a, b, c) = (cpu.flags_a, cpu.flags_b, cpu.flags_c);
-                    let r = emu_ir::flags::condition(kind, fty, a, b, c, i.cond());
-                    set(vals, at, u64::from(r));
+                    set!(u64::from(emu_ir::flags::condition(kind, fty, a, b, c, i.cond())));
                 }
                 Op::FlagsGet => {
                     // SAFETY: cpu is live.
                     let flags = unsafe { (*cpu).flags() };
-                    set(vals, at, u64::from(flags) & i.imm);
+                    set!(u64::from(flags) & i.imm);
                 }
 
-                Op::Vec => {
-                    let (a, b, c) = (&vals[i.a.index()], &vals[i.b.index()], &vals[i.c().index()]);
-                    let eval = || vec::eval(i.vec_op(), ty, a, b, c, i.imm as u8);
-                    let r = if SIMD {
-                        match simd::checked(mxcsr_masks, eval) {
-                            Some(r) => r,
-                            None => fault!(Raise::Plain(TrapKind::Simd)),
-                        }
-                    } else {
-                        eval()
-                    };
-                    vals[usize::from(at)] = r;
-                }
+                Op::Vec => match vector::<SIMD>(vals, i, mxcsr_masks) {
+                    Some(r) => set_value!(r),
+                    None => fault!(Raise::Plain(TrapKind::Simd)),
+                },
                 Op::Call => {
-                    let helper = &self.helpers[usize::from(i.sub)];
-                    let [a, b, c, d] = i.call_args().map(|v| int(vals, v));
                     // SAFETY: cpu is live, and the helper belongs to its architecture.
-                    let r = unsafe {
-                        (*cpu).insn_pc = insn.imm;
-                        (helper.func)(cpu, a, b, c, d)
-                    };
-                    set(vals, at, r & ty.mask());
-                    // SAFETY: cpu is live.
-                    if helper.effects.traps && unsafe { (*cpu).trap } != 0 {
+                    let (r, trapped) = unsafe { call(self.helpers, cpu, vals, i, insn) };
+                    set!(r);
+                    if trapped {
                         // SAFETY: cpu is live.
                         let retires = unsafe { leave_after_helper(&mut *cpu, insn) };
                         let before = insn.sub.wrapping_add(1).saturating_sub(1);
@@ -332,12 +319,12 @@ impl Interp {
                 }
 
                 Op::ExitIf => {
-                    if int(vals, i.a) != 0 {
+                    if vals.int(i.a) != 0 {
                         jump!(ExitKind::Jump, i.imm);
                     }
                 }
                 Op::Jump => jump!(ExitKind::Jump, i.imm),
-                Op::JumpInd => jump!(ExitKind::Indirect(i.jump_kind()), int(vals, i.a)),
+                Op::JumpInd => jump!(ExitKind::Indirect(i.jump_kind()), vals.int(i.a)),
                 Op::Trap => {
                     let kind = i.trap_kind();
                     // A fault-like trap that names another pc stands for the instruction there,
@@ -354,63 +341,56 @@ impl Interp {
                 }
                 Op::ReturnHint => {}
 
-                Op::Hook => {
-                    let site = &block.hooks[i.imm as usize];
-                    let (addr, data) = (int(vals, i.a), &raw const vals[i.b.index()]);
-                    let (size, data) = match (i.a.is_some(), i.b.is_some()) {
-                        (false, _) => (0, core::ptr::null()),
-                        (true, false) => (u64::from(ty.bytes()), core::ptr::null()),
-                        (true, true) => (u64::from(ty.bytes()), data.cast::<u8>()),
-                    };
-                    // SAFETY: cpu is live and holds the whole state; the block outlives the call;
-                    // data is a value of that size.
-                    unsafe {
-                        let after = site.kind == HookKind::AfterInsnExec;
-                        if !after {
-                            (*cpu).pc = insn.imm;
-                        }
-                        (*cpu).insn_pc = insn.imm;
-                        let done = i32::from(insn.sub.wrapping_add(1)) - i32::from(!after);
-                        (*cpu).retire_adjust = -done.max(0);
-                        (self.hook)(cpu, site, addr, size, data);
-                    }
-                }
-                Op::Counter => {
-                    let site = &block.counters[i.imm as usize];
-                    let cell = site.cell as *mut u64;
-                    // SAFETY: the caller keeps the cells alive.
-                    unsafe { *cell = (*cell).wrapping_add(site.amount) };
-                }
+                // SAFETY: cpu is live and holds the whole state, the block outlives the call.
+                Op::Hook => unsafe { hook(self.hook, cpu, block, vals, i, insn) },
+                // SAFETY: the caller keeps the cells alive.
+                Op::Counter => unsafe { count(block, i) },
             }
-            at = at.wrapping_add(1);
+            // SAFETY: the op was not the terminator, so there is another one, with its container.
+            unsafe {
+                ip = ip.add(1);
+                out = out.add(1);
+            }
         }
     }
 }
 
-/// The integer `v`; 0 when absent.
-#[inline(always)]
-fn int(vals: &[Value; CONTAINERS], v: Val) -> u64 {
-    vals[v.index()].0[0]
-}
+/// The containers, one for every number a [`Val`] can hold.
+#[derive(Clone, Copy)]
+struct Vals(*mut Value);
 
-/// The second operand of an op that takes an immediate. The verifier sees to it that only one of
-/// value and immediate is there, and the absent one is 0.
-#[inline(always)]
-fn rhs(vals: &[Value; CONTAINERS], i: &Inst) -> u64 {
-    int(vals, i.b) | i.imm
-}
+impl Vals {
+    /// The value `v`; what it holds is 0 when absent.
+    #[inline(always)]
+    fn value<'a>(self, v: Val) -> &'a Value {
+        // SAFETY: there is a container for every 16-bit number, alive while the loop runs; the
+        // reference is used up before the loop writes the next result.
+        unsafe { &*self.0.add(v.index()) }
+    }
 
-#[inline(always)]
-fn set(vals: &mut [Value; CONTAINERS], at: u16, x: u64) {
-    vals[usize::from(at)].0[0] = x;
-}
+    /// The integer `v`; 0 when absent.
+    #[inline(always)]
+    fn int(self, v: Val) -> u64 {
+        self.value(v).0[0]
+    }
 
-#[inline(always)]
-fn address(vals: &[Value; CONTAINERS], m: Addr) -> u64 {
-    let sum = int(vals, m.base)
-        .wrapping_add(int(vals, m.index) << m.shift)
-        .wrapping_add(i64::from(m.disp) as u64);
-    if m.wrap32 { sum & 0xffff_ffff } else { sum }
+    /// The second operand of an op that takes an immediate. The verifier sees to it that only one
+    /// of value and immediate is there, and the absent one is 0.
+    #[inline(always)]
+    fn rhs(self, i: &Inst) -> u64 {
+        self.int(i.b) | i.imm
+    }
+
+    /// The address of a memory op.
+    #[inline(always)]
+    fn address(self, i: &Inst) -> u64 {
+        let m = i.mem();
+        let sum = self
+            .int(m.base)
+            .wrapping_add(self.int(m.index) << m.shift)
+            .wrapping_add(i64::from(m.disp) as u64);
+        if m.wrap32 { sum & 0xffff_ffff } else { sum }
+    }
 }
 
 #[inline(always)]
@@ -433,27 +413,21 @@ unsafe fn slot(cpu: *mut CpuHeader, offset: u64) -> *mut u8 {
 /// # Safety
 /// `ty` bytes at `from` are readable.
 #[inline(always)]
-unsafe fn get(vals: &mut [Value; CONTAINERS], at: u16, from: *const u8, ty: Ty) {
+unsafe fn get(out: &mut Value, from: *const u8, ty: Ty) {
     // SAFETY: the caller's promise; slots need not be aligned.
-    let int = unsafe {
+    unsafe {
         match ty {
-            Ty::I8 => u64::from(*from),
-            Ty::I16 => u64::from(from.cast::<u16>().read_unaligned()),
-            Ty::I32 => u64::from(from.cast::<u32>().read_unaligned()),
-            Ty::I64 => from.cast::<u64>().read_unaligned(),
-            Ty::V128 => {
-                vals[usize::from(at)] = Value::from_u128(from.cast::<u128>().read_unaligned());
-                return;
-            }
+            Ty::I8 => out.0[0] = u64::from(*from),
+            Ty::I16 => out.0[0] = u64::from(from.cast::<u16>().read_unaligned()),
+            Ty::I32 => out.0[0] = u64::from(from.cast::<u32>().read_unaligned()),
+            Ty::I64 => out.0[0] = from.cast::<u64>().read_unaligned(),
+            Ty::V128 => *out = Value::from_u128(from.cast::<u128>().read_unaligned()),
             Ty::V256 => {
                 let half = from.cast::<u128>();
-                vals[usize::from(at)] =
-                    Value::from_halves(half.read_unaligned(), half.add(1).read_unaligned());
-                return;
+                *out = Value::from_halves(half.read_unaligned(), half.add(1).read_unaligned());
             }
         }
-    };
-    set(vals, at, int);
+    }
 }
 
 /// Writes a value to a slot.
@@ -479,14 +453,81 @@ unsafe fn put(v: &Value, to: *mut u8, ty: Ty) {
     }
 }
 
-#[inline(always)]
-fn rmw(kind: RmwKind, ty: Ty, addr: u64, b: u64) -> Result<u64, MemFault> {
-    match ty {
-        Ty::I8 => memory::rmw::<u8>(kind, addr, b),
-        Ty::I16 => memory::rmw::<u16>(kind, addr, b),
-        Ty::I32 => memory::rmw::<u32>(kind, addr, b),
-        _ => memory::rmw::<u64>(kind, addr, b),
+// The rarer ops are functions of their own, which keeps the loop's registers for the common ones.
+
+#[inline(never)]
+fn divide(op: Op, ty: Ty, hi: u64, lo: u64, d: u64) -> Option<u64> {
+    scalar::divide(op, ty, hi, lo, d)
+}
+
+/// A vector op; `None` when it traps.
+#[inline(never)]
+fn vector<const SIMD: bool>(vals: Vals, i: &Inst, mxcsr_masks: u32) -> Option<Value> {
+    let (a, b, c) = (vals.value(i.a), vals.value(i.b), vals.value(i.c()));
+    let op = i.vec_op();
+    let eval = || vec::eval(op, i.ty, a, b, c, i.imm as u8);
+    if SIMD && op.uses_mxcsr() { simd::checked(mxcsr_masks, eval) } else { Some(eval()) }
+}
+
+/// A helper call: its result, and whether it raised a trap.
+///
+/// # Safety
+/// `cpu` is live and of the architecture the helpers belong to.
+#[inline(never)]
+unsafe fn call(
+    helpers: &[HelperDesc],
+    cpu: *mut CpuHeader,
+    vals: Vals,
+    i: &Inst,
+    insn: &Inst,
+) -> (u64, bool) {
+    let helper = &helpers[usize::from(i.sub)];
+    let [a, b, c, d] = i.call_args().map(|v| vals.int(v));
+    // SAFETY: the caller's promise.
+    unsafe {
+        (*cpu).insn_pc = insn.imm;
+        let r = (helper.func)(cpu, a, b, c, d);
+        (r & i.ty.mask(), helper.effects.traps && (*cpu).trap != 0)
     }
+}
+
+/// A hook op.
+///
+/// # Safety
+/// The hook's: `cpu` is live and holds the whole state, the block stays alive during the call.
+#[inline(never)]
+unsafe fn hook(f: HookFn, cpu: *mut CpuHeader, block: &Block, vals: Vals, i: &Inst, insn: &Inst) {
+    let site = &block.hooks[i.imm as usize];
+    let (size, data) = match (i.a.is_some(), i.b.is_some()) {
+        (false, _) => (0, core::ptr::null()),
+        (true, false) => (u64::from(i.ty.bytes()), core::ptr::null()),
+        (true, true) => {
+            (u64::from(i.ty.bytes()), core::ptr::from_ref(vals.value(i.b)).cast::<u8>())
+        }
+    };
+    // SAFETY: the caller's promise; data is a value of that size.
+    unsafe {
+        let after = site.kind == HookKind::AfterInsnExec;
+        if !after {
+            (*cpu).pc = insn.imm;
+        }
+        (*cpu).insn_pc = insn.imm;
+        let done = i32::from(insn.sub.wrapping_add(1)) - i32::from(!after);
+        (*cpu).retire_adjust = -done.max(0);
+        f(cpu, site, vals.int(i.a), size, data);
+    }
+}
+
+/// A counter op.
+///
+/// # Safety
+/// The cell is alive.
+#[inline(never)]
+unsafe fn count(block: &Block, i: &Inst) {
+    let site = &block.counters[i.imm as usize];
+    let cell = site.cell as *mut u64;
+    // SAFETY: the caller's promise.
+    unsafe { *cell = (*cell).wrapping_add(site.amount) };
 }
 
 /// What a fault reports.

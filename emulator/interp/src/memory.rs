@@ -29,7 +29,7 @@ pub fn store_int(ty: Ty, addr: u64, x: u64) -> Result<(), MemFault> {
 }
 
 /// Loads a vector.
-#[inline]
+#[inline(never)]
 pub fn load_vector(ty: Ty, addr: u64) -> Result<Value, MemFault> {
     let low = access::load::<u128>(addr)?;
     if ty == Ty::V128 {
@@ -39,8 +39,8 @@ pub fn load_vector(ty: Ty, addr: u64) -> Result<Value, MemFault> {
 }
 
 /// Stores a vector; when it faults nothing was written.
-#[inline]
-pub fn store_vector(ty: Ty, addr: u64, v: Value) -> Result<(), MemFault> {
+#[inline(never)]
+pub fn store_vector(ty: Ty, addr: u64, v: &Value) -> Result<(), MemFault> {
     if ty == Ty::V128 {
         return access::store(addr, v.u128());
     }
@@ -53,7 +53,7 @@ pub fn store_vector(ty: Ty, addr: u64, v: Value) -> Result<(), MemFault> {
 }
 
 /// Checks that `ty` bytes at `addr` can be written.
-#[inline]
+#[inline(never)]
 pub fn probe_write(ty: Ty, addr: u64) -> Result<(), MemFault> {
     let size = u64::from(ty.bytes());
     access::probe_write(addr)?;
@@ -93,8 +93,17 @@ macro_rules! word {
 word!(u8 u16 u32 u64);
 
 /// An atomic read-modify-write; the old value.
-#[inline]
-pub fn rmw<T: Word>(kind: RmwKind, addr: u64, b: u64) -> Result<u64, MemFault> {
+#[inline(never)]
+pub fn rmw(kind: RmwKind, ty: Ty, addr: u64, b: u64) -> Result<u64, MemFault> {
+    match ty {
+        Ty::I8 => rmw_word::<u8>(kind, addr, b),
+        Ty::I16 => rmw_word::<u16>(kind, addr, b),
+        Ty::I32 => rmw_word::<u32>(kind, addr, b),
+        _ => rmw_word::<u64>(kind, addr, b),
+    }
+}
+
+fn rmw_word<T: Word>(kind: RmwKind, addr: u64, b: u64) -> Result<u64, MemFault> {
     let old = match kind {
         RmwKind::Xchg => T::swap(addr, T::from_u64(b))?,
         RmwKind::Add => T::add(addr, T::from_u64(b))?,
@@ -119,9 +128,9 @@ fn retry<T: Word>(addr: u64, f: impl Fn(u64) -> u64) -> Result<T, MemFault> {
 }
 
 /// An atomic compare and swap; the old value.
-#[inline]
-pub fn cas(ty: Ty, addr: u64, expected: Value, new: Value) -> Result<Value, MemFault> {
-    fn narrow<T: Word>(addr: u64, expected: Value, new: Value) -> Result<Value, MemFault> {
+#[inline(never)]
+pub fn cas(ty: Ty, addr: u64, expected: &Value, new: &Value) -> Result<Value, MemFault> {
+    fn narrow<T: Word>(addr: u64, expected: &Value, new: &Value) -> Result<Value, MemFault> {
         let old = T::cas(addr, T::from_u64(expected.u64()), T::from_u64(new.u64()))?;
         Ok(Value::from_u64(old.to_u64()))
     }
