@@ -31,6 +31,7 @@
 //! * [`Registrar`] has a method for each kind of event.
 //! * [`Cpu`] gives registers, memory and the guest's identity during a callback.
 //! * [`Output`] writes files that survive forks, signals and full disks.
+//! * `testing` (a feature) is a host for unit tests of plugins.
 //! * [`abi`] is the wire format, a C ABI with a version of its own. Plugins in C or C++ use it
 //!   through `include/panda_plugin.h`.
 //!
@@ -42,6 +43,8 @@
 
 pub mod abi;
 mod sdk;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use abi::Str;
 #[doc(hidden)]
