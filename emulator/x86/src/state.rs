@@ -235,6 +235,14 @@ impl X86Cpu {
         u64::from(self.hdr.flags()) | eflags::FIXED | eflags::IF | (self.sys_flags & eflags::USER)
     }
 
+    /// Puts the x87 and vector units in the state a program starts with.
+    pub fn reset_fp(&mut self) {
+        let fresh = X86Cpu::default();
+        self.x87 = fresh.x87;
+        self.vec = fresh.vec;
+        self.mxcsr = fresh.mxcsr;
+    }
+
     /// Sets EFLAGS as `popf` does in user mode.
     pub fn set_eflags(&mut self, value: u64) {
         self.hdr.set_flags(value as u16);

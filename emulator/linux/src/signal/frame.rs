@@ -89,10 +89,12 @@ pub(super) fn read(addr: u64, size: usize) -> Result<Frame, Errno> {
     Ok(frame)
 }
 
-/// The flags a handler starts with: direction, resume and trap flag clear.
-pub(super) fn handler_flags(cpu: &mut X86Cpu) {
+/// The state a handler starts with: direction and trap flag clear, floating-point units as at
+/// program start (fpu__clear_user_states).
+pub(super) fn handler_state(cpu: &mut X86Cpu) {
     use emu_x86::state::eflags;
     cpu.sys_flags &= !(eflags::DF | eflags::TF);
+    cpu.reset_fp();
 }
 
 /// The flags sigreturn restores.

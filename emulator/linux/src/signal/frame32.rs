@@ -155,7 +155,7 @@ fn enter(cpu: &mut X86Cpu, action: &Action, info: &SigInfo, at: u64, info_at: u6
         cpu.seg_base[s] = 0;
     }
     cpu.selectors[seg::CS] = 0x23;
-    frame::handler_flags(cpu);
+    frame::handler_state(cpu);
 }
 
 /// `sigreturn`: the old frame, whose first two words the return sequence has popped.
@@ -198,9 +198,7 @@ fn restore_context(p: &mut Process, f: &Frame, at: usize) -> Result<(), Errno> {
         // The x87 environment and registers come from the FSAVE header (convert_to_fxsr).
         fxsave::read_fsave(&mut cpu.x87, &image[..108], true);
     } else {
-        cpu.x87 = X86Cpu::default().x87.clone();
-        cpu.vec = X86Cpu::default().vec;
-        cpu.mxcsr = X86Cpu::default().mxcsr;
+        cpu.reset_fp();
     }
     for (i, &r) in ORDER.iter().enumerate() {
         cpu.gpr[r] = u64::from(f.get32(at + 16 + 4 * i));

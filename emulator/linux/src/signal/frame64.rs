@@ -100,7 +100,7 @@ pub(super) fn set_up(
     cpu.gpr[gpr::RDX] = at + UC as u64;
     cpu.gpr[gpr::RSP] = at;
     cpu.hdr.pc = action.handler;
-    frame::handler_flags(cpu);
+    frame::handler_state(cpu);
     if signals.alt.flags & SS_AUTODISARM != 0 {
         p.thread().signals.alt = AltStack::default();
     }
@@ -147,10 +147,7 @@ fn restore_fp(cpu: &mut X86Cpu, image: Option<&[u8; 512]>) -> Result<(), Errno> 
     match image {
         Some(image) => fxsave::read_fxsave(cpu, image).map_err(|_| Errno::EFAULT),
         None => {
-            let fresh = X86Cpu::default();
-            cpu.x87 = fresh.x87.clone();
-            cpu.vec = fresh.vec;
-            cpu.mxcsr = fresh.mxcsr;
+            cpu.reset_fp();
             Ok(())
         }
     }
