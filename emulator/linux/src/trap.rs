@@ -67,10 +67,23 @@ pub fn raise(p: &mut Process, m: &mut dyn Machine, t: &Trap) {
             let at = pc.wrapping_sub(2);
             (vector(6), SigInfo::fault(libc::SIGILL, ILL_ILLOPN, at))
         }
-        _ => (vector(13), SigInfo::new(libc::SIGSEGV, SI_KERNEL)),
+        _ => {
+            let fault = FaultState { trapno: 13, err: protection_error(pc), cr2 };
+            (fault, SigInfo::new(libc::SIGSEGV, SI_KERNEL))
+        }
     };
     p.thread().signals.fault = fault;
     deliver::force(p, info);
+}
+
+/// The error code of a general-protection fault: for `int n` it names the gate, else it is 0.
+fn protection_error(pc: u64) -> u64 {
+    const IDT: u64 = 2;
+    let mut insn = [0; 2];
+    match emu_mem::access::read(pc, &mut insn) {
+        Ok(()) if insn[0] == 0xcd => u64::from(insn[1]) << 3 | IDT,
+        _ => 0,
+    }
 }
 
 fn page_fault(m: &mut dyn Machine, t: &Trap) -> (FaultState, SigInfo) {
