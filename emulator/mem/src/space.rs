@@ -129,17 +129,23 @@ impl AddressSpace {
     pub fn insert(&mut self, start: u64, end: u64, mapping: Mapping) {
         debug_assert!(start.is_multiple_of(PAGE) && end.is_multiple_of(PAGE) && start < end);
         self.remove(start, end);
-        // Merge with an equal left neighbour so that brk and stacks stay one line in maps.
-        if let Some((&ls, (le, lm))) = self.ranges.range_mut(..start).next_back()
-            && *le == start
-            && lm.inode == 0
-            && *lm == mapping
-        {
-            let _ = ls;
-            *le = end;
+        self.ranges.insert(start, (end, mapping));
+        self.merge_at(start);
+        self.merge_at(end);
+    }
+
+    /// Joins the ranges that meet at `at` if they are one to the kernel as well.
+    fn merge_at(&mut self, at: u64) {
+        let Some((&start, (left_end, left))) = self.ranges.range(..at).next_back() else { return };
+        let Some((right_end, right)) = self.ranges.get(&at) else { return };
+        if *left_end != at || !continues(left, at - start, right) {
             return;
         }
-        self.ranges.insert(start, (end, mapping));
+        let end = *right_end;
+        self.ranges.remove(&at);
+        if let Some((left_end, _)) = self.ranges.get_mut(&start) {
+            *left_end = end;
+        }
     }
 
     /// Records that nothing is mapped at `start..end` any more. Page-aligned.
@@ -158,8 +164,13 @@ impl AddressSpace {
         self.code.retain(|&p| p + PAGE <= start || p >= end);
         self.split_at(start);
         self.split_at(end);
-        for (_, (_, m)) in self.ranges.range_mut(start..end) {
+        let mut borders = vec![end];
+        for (&at, (_, m)) in self.ranges.range_mut(start..end) {
             m.prot = prot;
+            borders.push(at);
+        }
+        for at in borders {
+            self.merge_at(at);
         }
     }
 
@@ -255,6 +266,16 @@ impl AddressSpace {
     }
 }
 
+/// Whether `right` is what a range `left` of `len` bytes would be if it went on.
+fn continues(left: &Mapping, len: u64, right: &Mapping) -> bool {
+    if left.inode == 0 {
+        // Shared anonymous ranges are objects of their own.
+        return !left.shared && left == right;
+    }
+    let moved = Mapping { offset: right.offset.wrapping_sub(len), ..right.clone() };
+    *left == moved
+}
+
 fn host_protect(page: u64, len: u64, prot: i32) -> Result<(), MapError> {
     // SAFETY: the range belongs to the guest's space, never to host memory.
     let r = unsafe { libc::mprotect(page as *mut libc::c_void, len as usize, prot) };
@@ -285,6 +306,27 @@ mod tests {
         );
         s.insert(0x5000, 0x6000, rw("a"));
         assert_eq!(s.find(0x5fff).map(|(s, e, _)| (s, e)), Some((0x3000, 0x6000)));
+    }
+
+    #[test]
+    fn neighbours_that_match_again_are_joined() {
+        let mut s = AddressSpace::new();
+        s.insert(0x1000, 0x5000, rw(""));
+        s.insert(0x2000, 0x3000, rw(""));
+        assert_eq!(s.iter().count(), 1, "replacing a part by its like");
+        s.protect(0x2000, 0x3000, Prot::READ);
+        assert_eq!(s.iter().count(), 3);
+        s.protect(0x2000, 0x3000, Prot::RW);
+        assert_eq!(s.iter().count(), 1);
+        let file = |offset| Mapping { inode: 7, offset, ..rw("/lib") };
+        s.insert(0x8000, 0x9000, file(0x4000));
+        s.insert(0x9000, 0xa000, file(0x5000));
+        s.insert(0xa000, 0xb000, file(0));
+        assert_eq!(s.find(0x9fff).map(|(s, e, _)| (s, e)), Some((0x8000, 0xa000)));
+        let shared = Mapping { shared: true, ..rw("") };
+        s.insert(0x10000, 0x11000, shared.clone());
+        s.insert(0x11000, 0x12000, shared);
+        assert_eq!(s.find(0x10000).map(|(s, e, _)| (s, e)), Some((0x10000, 0x11000)));
     }
 
     #[test]

@@ -56,8 +56,9 @@ int main(int argc, char **argv) {
     char *args[] = {"/nonexistent/x", 0};
     printf("spawn %d\n", posix_spawn(&k, "/nonexistent/x", 0, 0, args, environ) == ENOENT);
     char *echo[] = {"echo", "from", "spawn", 0};
-    printf("spawn %d\n", posix_spawnp(&k, "echo", 0, 0, echo, environ));
+    int spawned = posix_spawnp(&k, "echo", 0, 0, echo, environ);
     waitpid(k, &st, 0);
+    printf("spawn %d\n", spawned);
     printf("system %d\n", WEXITSTATUS(system("exit 5")));
     /* waitid */
     siginfo_t si;
