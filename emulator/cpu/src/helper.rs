@@ -54,6 +54,7 @@ pub fn write_guest(cpu: &mut CpuHeader, addr: u64, data: &[u8]) -> Result<(), Me
         None => {
             // All or nothing: a write that straddles into a bad page must not be half done.
             if let Some(page) = second_page(addr, data.len()) {
+                access::probe_write(addr)?;
                 access::probe_write(page)?;
             }
             access::write(addr, data)

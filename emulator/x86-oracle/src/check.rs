@@ -107,6 +107,9 @@ fn text(insns: &[Instruction]) -> String {
 
 fn differences(want: &Outcome, got: &Outcome, ignore: Ignore) -> String {
     let mut s = String::new();
+    if want == got {
+        return s;
+    }
     let mut line = |name: fmt::Arguments<'_>, w: u128, g: u128| {
         if w != g {
             let _ = writeln!(s, "  {name}: {w:#x}, {g:#x}");

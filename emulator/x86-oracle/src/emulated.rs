@@ -45,6 +45,9 @@ impl Emulated {
         for _ in 0..insns {
             let block = arch(bits).lift(pc, &mut Code(area.code()), &options);
             pc += block.guest_len();
+            if let Err(e) = emu_ir::verify(&block, arch(bits)) {
+                panic!("{e}:\n{}", emu_ir::text::print(&block, arch(bits)));
+            }
             blocks.push(block);
         }
         Emulated { bits, interp: Interp::new(arch(bits).helpers(), no_hook), blocks }
@@ -102,7 +105,7 @@ impl Emulated {
 
     /// The ops of the lifted code, for messages.
     pub(crate) fn listing(&self) -> String {
-        self.blocks.iter().flat_map(|b| &b.insts).map(|i| format!("    {i:?}\n")).collect()
+        self.blocks.iter().map(|b| emu_ir::text::print(b, arch(self.bits)).to_string()).collect()
     }
 }
 

@@ -18,6 +18,28 @@ pub unsafe extern "C" fn rdtsc(_: *mut CpuHeader, _: u64, _: u64, _: u64, _: u64
     unsafe { core::arch::x86_64::_rdtsc() }
 }
 
+/// Raises the trap of an instruction that cannot be fetched; the argument is the first address that
+/// cannot be read.
+///
+/// # Safety
+/// See [`emu_cpu::HelperFn`].
+pub unsafe extern "C" fn fetch_fault(
+    cpu: *mut CpuHeader,
+    addr: u64,
+    _: u64,
+    _: u64,
+    _: u64,
+) -> u64 {
+    /// [`CpuHeader::trap_access`] of a fetch.
+    const FETCH: u8 = 2;
+    // SAFETY: the caller's promise.
+    let hdr = &mut unsafe { x86(cpu) }.hdr;
+    hdr.raise(TrapKind::FetchFault);
+    hdr.trap_access = FETCH;
+    hdr.trap_addr = addr;
+    0
+}
+
 /// `cpuid`; the argument is 1 in 64-bit mode.
 ///
 /// # Safety

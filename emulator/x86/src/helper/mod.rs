@@ -26,6 +26,7 @@ macro_rules! helpers {
 helpers! {
     // Integer and system.
     Rdtsc "rdtsc" int::rdtsc, STATE;
+    FetchFault "fetch_fault" int::fetch_fault, FULL;
     Cpuid "cpuid" int::cpuid_insn, STATE;
     Xgetbv "xgetbv" int::xgetbv, TRAPS;
     Bound "bound" int::bound, TRAPS;

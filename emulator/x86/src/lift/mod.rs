@@ -26,7 +26,7 @@ mod string;
 mod system;
 mod x87;
 
-use emu_cpu::{CodeSource, LiftOptions, slots};
+use emu_cpu::{CodeSource, LiftOptions};
 use emu_ir::{Block, Builder, JumpKind, TrapKind, Ty, Val};
 use iced_x86::{Code, Decoder, DecoderError, DecoderOptions, Instruction};
 
@@ -177,9 +177,7 @@ impl Lifter {
         }
         self.b.insn_start(self.pc, 0);
         let addr = self.b.iconst(Ty::I64, addr);
-        self.b.put(Ty::I64, slots::TRAP_ADDR, addr);
-        let fetch = self.b.iconst(Ty::I8, 2);
-        self.b.put(Ty::I8, slots::TRAP_ACCESS, fetch);
+        self.helper(Ty::I64, Helper::FetchFault, &[addr]);
         self.b.trap(TrapKind::FetchFault, self.pc);
     }
 

@@ -103,9 +103,13 @@ pub(super) fn pop(l: &mut Lifter, i: &Instruction) -> bool {
 pub(super) fn push_all(l: &mut Lifter, i: &Instruction) {
     let ty = if i.stack_pointer_increment() == -16 { Ty::I16 } else { Ty::I32 };
     let sp = l.sp();
-    for n in 0..8 {
+    let places: [Addr; 8] =
+        core::array::from_fn(|n| l.stack_addr(sp, -((n as i32 + 1) * ty.bytes() as i32)));
+    for m in places {
+        l.b.probe_write(ty, m);
+    }
+    for (n, m) in places.into_iter().enumerate() {
         let v = l.b.get(ty, slot::gpr(n));
-        let m = l.stack_addr(sp, -((n as i32 + 1) * ty.bytes() as i32));
         l.b.store(ty, m, v);
     }
     let sp = l.b.bin(Op::Sub, Ty::I32, sp, u64::from(8 * ty.bytes()));
@@ -117,7 +121,7 @@ pub(super) fn pop_all(l: &mut Lifter, i: &Instruction) {
     let ty = if i.stack_pointer_increment() == 16 { Ty::I16 } else { Ty::I32 };
     let sp = l.sp();
     let mut values = [Val::NONE; 8];
-    for (n, v) in values.iter_mut().enumerate() {
+    for (n, v) in values.iter_mut().enumerate().rev() {
         let m = l.stack_addr(sp, (7 - n as i32) * ty.bytes() as i32);
         if n != gpr::RSP {
             *v = l.b.load(ty, m);
@@ -185,22 +189,27 @@ pub(super) fn enter(l: &mut Lifter, i: &Instruction) {
     let bp = l.b.get(word, rbp_slot);
     let saved = l.b.get(ty, rbp_slot);
     let m = l.stack_addr(sp, -bytes);
-    // Frame pointers of the enclosing levels are all read before anything is written.
+    l.b.probe_write(ty, m);
     let display: Vec<Val> = (1..level)
         .map(|n| {
             let m = l.stack_addr(bp, -n * bytes);
             l.b.load(ty, m)
         })
         .collect();
-    l.b.store(ty, m, saved);
     let frame = l.b.bin(Op::Sub, word, sp, bytes as u64);
+    if level > 0 {
+        let lowest = l.stack_addr(frame, -level * bytes);
+        l.b.probe_write(ty, lowest);
+    }
+    let sp = l.b.bin(Op::Sub, word, frame, size + (level * bytes) as u64);
+    let top = l.stack_addr(sp, 0);
+    l.b.probe_write(ty, top);
+    l.b.store(ty, m, saved);
     let frame_value = l.b.convert(Op::Trunc, word, ty, frame);
     for (n, v) in display.into_iter().chain((level > 0).then_some(frame_value)).enumerate() {
         let m = l.stack_addr(frame, -(n as i32 + 1) * bytes);
         l.b.store(ty, m, v);
     }
-    let sp = l.b.bin(Op::Sub, word, frame, size + (level * bytes) as u64);
-    l.b.probe_write(ty, Addr { wrap32: l.mode == Mode::Bits32, ..Addr::base(sp) });
     l.b.put(ty, rbp_slot, frame_value);
     l.put_sp(sp);
 }
