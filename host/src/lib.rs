@@ -3,6 +3,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod descriptors;
 pub mod discover;
 pub mod log;
 pub mod machine;

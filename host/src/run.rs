@@ -12,6 +12,7 @@ use emu_linux::{ExitStatus, LoadError, LoadRequest, Process};
 
 use crate::cli::RunArgs;
 use crate::config::Config;
+use crate::descriptors::HighDescriptors;
 use crate::discover::SearchPath;
 use crate::machine::WatchedMachine;
 use crate::plugin::{Plugins, Settings, Wanted};
@@ -69,6 +70,8 @@ pub fn run(args: &RunArgs) -> Result<Outcome, Failure> {
     };
     // A program that cannot be run is reported before any plugin creates a file.
     let abi = prepare(&request, u64::MAX)?.abi();
+    let descriptors =
+        HighDescriptors::begin().context("no file descriptors can be set aside for the host")?;
     let engine = Engine::new(
         abi.arch(),
         EngineConfig { max_instructions: args.max_instructions, count_callbacks: args.stats },
@@ -82,6 +85,7 @@ pub fn run(args: &RunArgs) -> Result<Outcome, Failure> {
     let plugins = Plugins::new(engine.shared().clone(), settings);
     let mut machine = WatchedMachine { engine, plugins };
     machine.plugins.start_all(&wanted).map_err(anyhow::Error::from)?;
+    descriptors.end();
 
     let start = Instant::now();
     let mut process = Process::load(&request, &mut machine)?;
