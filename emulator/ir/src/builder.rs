@@ -194,7 +194,7 @@ impl Builder {
         let mut i = Inst::new(Op::Lea, ty);
         i.a = m.base;
         i.b = m.index;
-        i.sub = u16::from(m.shift & 3);
+        i.sub = if m.index.is_some() { u16::from(m.shift & 3) } else { 0 };
         i.imm = (i64::from(m.disp) as u64) & ty.mask();
         self.push(i)
     }

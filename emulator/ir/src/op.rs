@@ -243,6 +243,38 @@ impl Op {
     }
 }
 
+/// Where an op has value operands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    /// Nowhere: a and b may hold something else.
+    None,
+    /// a and b, either of which may be absent.
+    Ab,
+    /// a, b and [`Inst::c`].
+    Abc,
+    /// [`Inst::call_args`].
+    Call,
+}
+
+impl Op {
+    const fn shape(self) -> Shape {
+        match self {
+            Op::InsnStart | Op::Const | Op::Get => Shape::None,
+            Op::Select
+            | Op::AtomicCas
+            | Op::DivU
+            | Op::DivS
+            | Op::RemU
+            | Op::RemS
+            | Op::Vec
+            | Op::Store
+            | Op::FlagsSet => Shape::Abc,
+            Op::Call => Shape::Call,
+            _ => Shape::Ab,
+        }
+    }
+}
+
 /// How control leaves by a jump; call and ret let the engine predict returns.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[repr(u8)]
@@ -439,7 +471,7 @@ impl Inst {
     pub const fn with_mem(mut self, m: crate::builder::Addr) -> Inst {
         self.a = m.base;
         self.b = m.index;
-        self.sub = (m.shift & 3) as u16
+        self.sub = if m.index.is_some() { (m.shift & 3) as u16 } else { 0 }
             | if m.wrap32 { ADDR32 } else { 0 }
             | if m.aligned { ALIGNED } else { 0 };
         self.imm = (self.imm & !0xffff_ffff) | (m.disp as u32 as u64);
@@ -521,47 +553,46 @@ impl Inst {
     }
 
     /// Calls `f` on every value operand, for passes and the verifier.
+    #[inline(always)]
     pub fn for_each_operand(&self, mut f: impl FnMut(Val)) {
-        let mut copy = *self;
-        copy.map_operands(|v| {
-            f(v);
-            v
-        });
+        let shape = self.op.shape();
+        if shape == Shape::None {
+            return;
+        }
+        if self.a.is_some() {
+            f(self.a);
+        }
+        if self.b.is_some() {
+            f(self.b);
+        }
+        if shape == Shape::Abc && self.c().is_some() {
+            f(self.c());
+        } else if shape == Shape::Call {
+            let [_, _, c, d] = self.call_args();
+            [c, d].into_iter().filter(|v| v.is_some()).for_each(f);
+        }
     }
 
     /// Replaces every value operand by `f` of it.
+    #[inline(always)]
     pub fn map_operands(&mut self, mut f: impl FnMut(Val) -> Val) {
-        let has_ab = !matches!(self.op, Op::InsnStart | Op::Const | Op::Get);
-        if has_ab {
-            if self.a.is_some() {
-                self.a = f(self.a);
-            }
-            if self.b.is_some() {
-                self.b = f(self.b);
-            }
+        let shape = self.op.shape();
+        if shape == Shape::None {
+            return;
         }
-        match self.op {
-            Op::Select
-            | Op::AtomicCas
-            | Op::DivU
-            | Op::DivS
-            | Op::RemU
-            | Op::RemS
-            | Op::Vec
-            | Op::Store
-            | Op::FlagsSet => {
-                let c = self.c();
-                if c.is_some() {
-                    *self = self.with_c(f(c));
-                }
-            }
-            Op::Call => {
-                let [_, _, c, d] = self.call_args();
-                let c = if c.is_some() { f(c) } else { c };
-                let d = if d.is_some() { f(d) } else { d };
-                self.imm = (self.imm & !0xffff_ffff) | c.0 as u64 | (d.0 as u64) << 16;
-            }
-            _ => {}
+        if self.a.is_some() {
+            self.a = f(self.a);
+        }
+        if self.b.is_some() {
+            self.b = f(self.b);
+        }
+        if shape == Shape::Abc && self.c().is_some() {
+            *self = self.with_c(f(self.c()));
+        } else if shape == Shape::Call {
+            let [_, _, c, d] = self.call_args();
+            let c = if c.is_some() { f(c) } else { c };
+            let d = if d.is_some() { f(d) } else { d };
+            self.imm = (self.imm & !0xffff_ffff) | c.0 as u64 | (d.0 as u64) << 16;
         }
     }
 }

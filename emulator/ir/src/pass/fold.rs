@@ -25,6 +25,7 @@ fn as_const(insts: &[Inst], v: Val) -> Option<u64> {
 }
 
 /// Folds op `i`, whose operands stand in `insts`.
+#[inline]
 pub(super) fn fold(insts: &[Inst], mut i: Inst) -> Folded {
     let mut changed = false;
     if i.op.takes_imm()
