@@ -32,10 +32,20 @@ impl Forward {
                 },
                 _ => fold(before, i),
             };
-            match folded {
-                Folded::Same => {}
-                Folded::Changed(new) => i = new,
-                Folded::Value(v) => self.instead[at] = v,
+            let mut folded = folded;
+            loop {
+                match folded {
+                    Folded::Same => break,
+                    Folded::Value(v) => {
+                        self.instead[at] = v;
+                        break;
+                    }
+                    // What it became may fold further; each step is simpler, so this ends.
+                    Folded::Changed(new) => {
+                        i = new;
+                        folded = if i.op == Op::Const { Folded::Same } else { fold(before, i) };
+                    }
+                }
             }
             block.insts[at] = i;
             match i.op {
@@ -75,10 +85,7 @@ fn reuse(before: &[Inst], i: &Inst, known: &Known) -> Folded {
     let convert = |op| {
         let mut c = Inst::new(op, i.ty);
         (c.sub, c.a) = (ty as u16, known.val);
-        match fold(before, c) {
-            Folded::Same => Folded::Changed(c),
-            folded => folded,
-        }
+        Folded::Changed(c)
     };
     if ty == i.ty {
         Folded::Value(known.val)
