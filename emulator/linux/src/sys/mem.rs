@@ -183,7 +183,7 @@ pub fn brk(ctx: &mut SyscallContext<'_>) -> SysResult {
 
 /// Whether a heap that ends at `end` respects RLIMIT_DATA.
 fn fits_data_limit(ctx: &SyscallContext<'_>, end: u64) -> bool {
-    let limit = ctx.process.limits.get(libc::RLIMIT_DATA as u32).map_or(u64::MAX, |l| l.0);
+    let limit = ctx.process.limits.get(libc::RLIMIT_DATA).map_or(u64::MAX, |l| l.0);
     end - ctx.process.layout.brk_start <= limit
 }
 
