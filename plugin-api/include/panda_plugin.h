@@ -371,6 +371,9 @@ typedef struct panda_os_api {
     uint32_t (*in_kernel)(panda_cpu *cpu);
     uint64_t (*address_space)(panda_cpu *cpu); /* 0 for a user-mode guest */
     uint32_t (*continued)(panda_plugin *self); /* 1: append to output files, do not empty them */
+    /* Hides a file descriptor from a guest that shares the host's (1), or not any more (0, before closing it).
+     * Those opened during init are hidden without it. */
+    uint32_t (*hide_fd)(panda_plugin *self, int32_t fd, uint32_t hidden);
 } panda_os_api;
 
 /* What a counter counts. */

@@ -73,7 +73,7 @@ layouts! {
     }
     OsApi = panda_os_api {
         struct_size, reserved, arch, word_size, program, out_dir, syscall_name, pid, tid, retired,
-        in_kernel, address_space, continued,
+        in_kernel, address_space, continued, hide_fd,
     }
     CountersApi = panda_counters_api { struct_size, reserved, add, remove }
     MonitorApi = panda_monitor_api { struct_size, reserved, reply }

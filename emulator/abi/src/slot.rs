@@ -32,6 +32,8 @@ pub struct SlotConfig {
     pub log: LogSink,
     /// The most detailed level the log shows.
     pub log_level: u32,
+    /// Hides a file descriptor from the guest, or no longer.
+    pub hide_fd: fn(i32, bool),
     /// Services of this run's plugins.
     pub services: Rc<Services>,
 }

@@ -51,6 +51,7 @@ pub(crate) static OS: OsApi = OsApi {
     in_kernel: Some(os_in_kernel),
     address_space: Some(os_address_space),
     continued: Some(os_continued),
+    hide_fd: Some(os_hide_fd),
 };
 
 pub(crate) static COUNTERS: CountersApi = CountersApi {
@@ -332,6 +333,13 @@ unsafe extern "C" fn os_address_space(_: Cpu) -> u64 {
 unsafe extern "C" fn os_continued(plugin: Plugin) -> u32 {
     // SAFETY: see the module.
     unsafe { inner(plugin) }.map_or(0, |p| u32::from(p.config.continued))
+}
+
+unsafe extern "C" fn os_hide_fd(plugin: Plugin, fd: i32, hidden: u32) -> u32 {
+    // SAFETY: see the module.
+    let Some(p) = (unsafe { inner(plugin) }) else { return status::INVALID };
+    (p.config.hide_fd)(fd, hidden != 0);
+    status::OK
 }
 
 unsafe extern "C" fn counters_add(

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use emu_abi::{Entry, GivenValue, LogSink, PluginSlot, Services, SlotConfig, check_args};
 use emu_engine::{OwnerId, Shared};
+use emu_linux::sys::fds;
 use plugin_api::abi::level;
 
 use super::library::PluginLibrary;
@@ -164,6 +165,7 @@ impl Plugins {
             continued: self.settings.continued,
             log: log_sink(),
             log_level: log_level(),
+            hide_fd: |fd, hide| if hide { fds::reserve(fd) } else { fds::release(fd) },
             services: self.services.clone(),
         };
         // SAFETY: the library is never unmapped; this is the run thread.

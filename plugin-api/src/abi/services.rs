@@ -129,6 +129,10 @@ pub struct OsApi {
     /// 1 when the run began in an earlier process, which the guest replaced by `execve`: output
     /// files are continued, not emptied.
     pub continued: Option<unsafe extern "C" fn(*mut PandaPlugin) -> u32>,
+    /// Hides a file descriptor of the plugin from a guest that shares the host's descriptors:
+    /// (descriptor, 1 to hide it, 0 before closing it). Those opened during `init` are hidden
+    /// without it.
+    pub hide_fd: Option<unsafe extern "C" fn(*mut PandaPlugin, i32, u32) -> u32>,
 }
 
 /// What a counter counts.

@@ -32,6 +32,17 @@ impl Shared {
         Error::unless_ok(status, || "the plugin has ended".to_owned())
     }
 
+    /// Tells the host of a descriptor that the guest must not see, or that is about to be closed.
+    pub(crate) fn hide_fd(&self, fd: i32, hidden: bool) {
+        if let Some(f) = self.host.os.hide_fd
+            && self.alive.get()
+        {
+            // SAFETY: host function with its handle. A host that cannot hide it has no guest that
+            // could see it.
+            let _ = unsafe { f(self.host.plugin, fd, u32::from(hidden)) };
+        }
+    }
+
     /// Writes what outputs hold; false when some of it could not be written.
     pub(crate) fn flush_outputs(&self) -> bool {
         let mut good = true;

@@ -4,6 +4,7 @@ use core::cell::RefCell;
 use core::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -59,6 +60,7 @@ impl Output {
         if !continued && file.metadata().map_err(io)?.is_file() {
             file.set_len(0).map_err(io)?;
         }
+        shared.hide_fd(file.as_raw_fd(), true);
         let inner = Rc::new(RefCell::new(Inner {
             shared: shared.clone(),
             file,
@@ -183,6 +185,7 @@ impl Drop for Inner {
             let text = format!("{} bytes of {} were lost", self.lost, self.path.display());
             self.shared.log(level::ERROR, &text);
         }
+        self.shared.hide_fd(self.file.as_raw_fd(), false);
     }
 }
 

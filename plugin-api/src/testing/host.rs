@@ -52,6 +52,7 @@ pub(super) struct State {
     pub(super) stop: RefCell<Option<(i32, String)>>,
     pub(super) unload: Cell<bool>,
     pub(super) replies: RefCell<Vec<String>>,
+    pub(super) hidden_fds: RefCell<Vec<i32>>,
     /// Used from any thread.
     pub(super) log: Mutex<Vec<(u32, String)>>,
     /// Used from any thread.
@@ -97,6 +98,7 @@ impl MockHost {
                 stop: RefCell::default(),
                 unload: Cell::new(false),
                 replies: RefCell::default(),
+                hidden_fds: RefCell::default(),
                 log: Mutex::default(),
                 failure: Mutex::default(),
             }),
@@ -269,6 +271,11 @@ impl MockHost {
     /// What the plugin answered at the monitor.
     pub fn replies(&self) -> Vec<String> {
         self.state.replies.borrow().clone()
+    }
+
+    /// Descriptors that are hidden from the guest.
+    pub fn hidden_fds(&self) -> Vec<i32> {
+        self.state.hidden_fds.borrow().clone()
     }
 
     /// The output directory.

@@ -103,6 +103,7 @@ static OS: OsApi = OsApi {
     in_kernel: Some(os_in_kernel),
     address_space: Some(os_address_space),
     continued: Some(os_continued),
+    hide_fd: Some(os_hide_fd),
 };
 
 static COUNTERS: CountersApi = CountersApi {
@@ -407,6 +408,16 @@ unsafe extern "C" fn os_address_space(_: Cpu) -> u64 {
 unsafe extern "C" fn os_continued(plugin: Plugin) -> u32 {
     // SAFETY: see the module.
     u32::from(unsafe { of(plugin) }.continued.get())
+}
+
+unsafe extern "C" fn os_hide_fd(plugin: Plugin, fd: i32, hidden: u32) -> u32 {
+    // SAFETY: see the module.
+    let mut fds = unsafe { of(plugin) }.hidden_fds.borrow_mut();
+    fds.retain(|f| *f != fd);
+    if hidden != 0 {
+        fds.push(fd);
+    }
+    status::OK
 }
 
 unsafe extern "C" fn counters_add(
