@@ -89,7 +89,7 @@ impl Control {
     }
 
     /// Length in bytes.
-    pub fn len(&self) -> u64 {
+    pub fn size(&self) -> u64 {
         self.len as u64
     }
 

@@ -135,7 +135,7 @@ impl Message {
         let mut host = Box::new(header.words);
         host[2] = iov.address();
         host[4] = control.address();
-        host[5] = control.len();
+        host[5] = control.size();
         Ok(Message { header, host, _iov: iov, control })
     }
 
