@@ -7,7 +7,7 @@ use emu_x86::state::eflags;
 use emu_x86::{I386, X86_64, X86Cpu, fxsave};
 
 use crate::native::Area;
-use crate::state::{Bits, CODE, Outcome, State};
+use crate::state::{Bits, CODE, GS_BASE, Outcome, State};
 
 /// The code area as the lifter sees it.
 struct Code<'a>(&'a [u8]);
@@ -61,6 +61,7 @@ impl Emulated {
         // SAFETY: `new_cpu` returned a live structure of this type.
         let cpu = unsafe { &mut *hdr.cast::<X86Cpu>() };
         cpu.gpr = state.gpr;
+        cpu.gs_base = GS_BASE;
         cpu.hdr.set_flags(state.flags as u16);
         cpu.sys_flags = state.flags & eflags::USER;
         if let Err(bad) = fxsave::read_fxsave(cpu, &state.fx) {

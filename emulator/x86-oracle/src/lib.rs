@@ -22,4 +22,4 @@ mod state;
 pub use check::{Ignore, check, check_with, compare};
 pub use emulated::run as run_emulated;
 pub use native::run as run_native;
-pub use state::{Bits, CODE, DATA, DATA_LEN, Outcome, Rng, State, boundary};
+pub use state::{Bits, CODE, DATA, DATA_LEN, GS_BASE, Outcome, Rng, State, boundary};

@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
 use emu_ir::TrapKind;
 
-use crate::state::{Bits, CODE, DATA, DATA_LEN, Outcome, State};
+use crate::state::{Bits, CODE, DATA, DATA_LEN, GS_BASE, Outcome, State};
 
 /// Bytes mapped for code.
 const CODE_LEN: usize = 4096;
@@ -217,8 +217,17 @@ fn set_up() {
     thread_local!(static READY: () = {
         alternate_stack();
         load_data_segments();
+        set_gs_base();
     });
     READY.with(|()| ());
+}
+
+/// Gives GS of the calling thread, which the host does not use, the base 64-bit states have.
+fn set_gs_base() {
+    const ARCH_SET_GS: i64 = 0x1001;
+    // SAFETY: sets a register nothing else uses.
+    let r = unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_SET_GS, GS_BASE) };
+    assert_eq!(r, 0, "arch_prctl refused a GS base");
 }
 
 /// Loads DS and ES of the calling thread with the flat data segment. 64-bit code does not care;

@@ -9,6 +9,9 @@ pub const DATA: u64 = 0x2010_0000;
 /// Bytes of data.
 pub const DATA_LEN: usize = 4096;
 
+/// Base of GS in 64-bit code.
+pub const GS_BASE: u64 = DATA + 0x800;
+
 /// Mode of the processor.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Bits {

@@ -158,6 +158,11 @@ impl Lifter {
         };
         let (base, index) = (part(base), part(index));
         let shift = i.memory_index_scale().trailing_zeros() as u8;
+        let (base, index, shift) = match (base.is_some(), index.is_some(), shift) {
+            (true, false, _) => (base, index, 0),
+            (false, true, 0) => (index, base, 0),
+            _ => (base, index, shift),
+        };
         Addr { base, index, shift, disp: displacement as i32, wrap32, aligned: false }
     }
 

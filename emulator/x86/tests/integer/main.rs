@@ -1,6 +1,8 @@
 //! Integer instructions against the host processor.
 
+mod control;
 mod forms;
+mod strings;
 
 use emu_x86_oracle::{Bits, DATA, DATA_LEN, Ignore, Rng, State, compare};
 use iced_x86::Mnemonic;

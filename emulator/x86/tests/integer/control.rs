@@ -1,0 +1,163 @@
+//! Control transfers and the stack, with targets inside the test area.
+
+use emu_x86_oracle::{Bits, CODE, State, check, run_emulated};
+
+const BOTH: [Bits; 2] = [Bits::B32, Bits::B64];
+
+/// States whose stack top, memory at rbx and rax all hold code addresses.
+fn with_targets() -> Vec<State> {
+    let mut states = State::generate(21, 20);
+    for (n, s) in states.iter_mut().enumerate() {
+        let target = CODE + 0x100 + n as u64;
+        s.gpr[0] = target;
+        for at in [0x500, 0x508, 0x400] {
+            s.mem[at..at + 8].copy_from_slice(&target.to_le_bytes());
+        }
+    }
+    states
+}
+
+#[test]
+fn indirect_transfers() {
+    for bits in BOTH {
+        for code in [
+            &[0xc3][..],               // ret
+            &[0xc2, 0x08, 0x00],       // ret 8
+            &[0xc2, 0xff, 0xff],       // ret 0xffff
+            &[0xff, 0xd0],             // call rax
+            &[0xff, 0xe0],             // jmp rax
+            &[0xff, 0x13],             // call [rbx]
+            &[0xff, 0x23],             // jmp [rbx]
+            &[0xff, 0x14, 0x24],       // call [rsp]
+            &[0xff, 0x64, 0x24, 0x08], // jmp [rsp+8]
+            &[0xff, 0x54, 0x24, 0x08], // call [rsp+8]
+            &[0xf3, 0xc3],             // repz ret
+        ] {
+            // 32-bit pushes leave the second slot of the 8-byte pattern in place.
+            let mut states = with_targets();
+            if bits == Bits::B32 {
+                for s in &mut states {
+                    let low = s.mem[0x500..0x504].to_vec();
+                    s.mem[0x504..0x508].copy_from_slice(&low);
+                }
+            }
+            check(bits, code, &states);
+        }
+    }
+}
+
+#[test]
+fn popf_takes_the_user_flags() {
+    // TF would stop the processor inside the test, AC make it check alignment, so both stay clear;
+    // NT does not survive the kernel's return from a signal.
+    const TAKEN: u64 = 0xcd5 | 1 << 21;
+    let mut states = State::generate(22, 60);
+    for s in &mut states {
+        let mut b = [0; 8];
+        b.copy_from_slice(&s.mem[0x500..0x508]);
+        let v = u64::from_le_bytes(b) & TAKEN;
+        s.mem[0x500..0x508].copy_from_slice(&v.to_le_bytes());
+    }
+    for bits in BOTH {
+        check(bits, &[0x9d], &states);
+        check(bits, &[0x66, 0x9d], &states);
+    }
+}
+
+#[test]
+fn sequences_carry_flags_and_registers() {
+    let states = State::generate(23, 40);
+    for bits in BOTH {
+        for code in [
+            // add eax, ecx; adc edx, eax; sbb ecx, edx; inc eax; rcl edx, 1; setb al
+            &[0x01, 0xc8, 0x11, 0xc2, 0x19, 0xd1, 0xff, 0xc0, 0xd1, 0xd2, 0x0f, 0x92, 0xc0][..],
+            // sub eax, ecx; pushf; pop rdx
+            &[0x29, 0xc8, 0x9c, 0x5a],
+            // cmp eax, ecx; lahf; sahf; cmovl eax, edx
+            &[0x39, 0xc8, 0x9f, 0x9e, 0x0f, 0x4c, 0xc2],
+            // push rsp; pop rax; push rbx; pop [rsp]; push [rsp-8]; pop rsp
+            &[0x54, 0x58, 0x53, 0x8f, 0x04, 0x24, 0xff, 0x74, 0x24, 0xf8, 0x5c],
+        ] {
+            check(bits, code, &states);
+        }
+    }
+}
+
+#[test]
+fn gs_relative_accesses() {
+    let mut states = State::generate(24, 20);
+    for (n, s) in states.iter_mut().enumerate() {
+        s.gpr[1] = n as u64 * 8;
+        s.gpr[2] = (-8i64 * n as i64) as u64;
+    }
+    for code in [
+        &[0x65, 0x48, 0x8b, 0x04, 0x25, 0x10, 0, 0, 0][..], // mov rax, gs:[0x10]
+        &[0x65, 0x48, 0x89, 0x41, 0x20],                    // mov gs:[rcx+0x20], rax
+        &[0x65, 0x48, 0x03, 0x44, 0x4a, 0x08],              // add rax, gs:[rdx+rcx*2+8]
+        &[0x65, 0x67, 0x8b, 0x01],                          // mov eax, gs:[ecx]
+        &[0x65, 0x67, 0x8b, 0x44, 0x4a, 0x08],              // mov eax, gs:[edx+ecx*2+8]
+        &[0x65, 0xf0, 0x48, 0x0f, 0xc1, 0x01],              // lock xadd gs:[rcx], rax
+    ] {
+        check(Bits::B64, code, &states);
+    }
+}
+
+#[test]
+fn addressing_modes() {
+    let states = State::generate(25, 40);
+    for bits in BOTH {
+        // lea eax, m for every ModRM and SIB without and with a displacement.
+        for modrm in (0..=255u8).filter(|m| m & 0xf8 & 0x38 == 0 && *m < 0xc0) {
+            for sib in (0..=255u8).step_by(if modrm & 7 == 4 { 3 } else { 256 }) {
+                let mut code = vec![0x8d, modrm];
+                if modrm & 7 == 4 {
+                    code.push(sib);
+                }
+                code.extend([0x45, 0x67, 0x89, 0xfb]);
+                for prefix in [&[][..], &[0x67], &[0x66], &[0x48], &[0x67, 0x48], &[0x4f]] {
+                    if bits == Bits::B32 && prefix.last().is_some_and(|p| *p < 0x60) {
+                        continue;
+                    }
+                    let bytes = [prefix, &code].concat();
+                    let bitness = if bits == Bits::B32 { 32 } else { 64 };
+                    let mut d = iced_x86::Decoder::with_ip(bitness, &bytes, CODE, 0);
+                    let len = d.decode().len();
+                    check(bits, &bytes[..len], &states[..3]);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn syscall_sets_rcx_and_r11() {
+    let mut s = State::new();
+    s.flags = 0x8d5;
+    let after = run_emulated(Bits::B64, &[0x0f, 0x05], 1, &s);
+    assert_eq!(after.trap, emu_ir::TrapKind::Syscall);
+    assert_eq!(after.pc, CODE + 2);
+    assert_eq!(after.state.gpr[1], CODE + 2);
+    assert_eq!(after.state.gpr[11], 0x8d5 | 0x202);
+}
+
+#[test]
+fn software_interrupts_report_where_they_return() {
+    use emu_ir::TrapKind as T;
+    for (bits, code, trap, pc) in [
+        (Bits::B32, &[0xcd, 0x80][..], T::Int80, 2),
+        (Bits::B64, &[0xcd, 0x80], T::Int80, 2),
+        (Bits::B32, &[0x0f, 0x34], T::Sysenter, 2),
+        (Bits::B64, &[0x0f, 0x34], T::InvalidOpcode, 0),
+        (Bits::B32, &[0x0f, 0x05], T::InvalidOpcode, 0),
+        (Bits::B64, &[0xcc], T::Breakpoint, 1),
+        (Bits::B64, &[0xcd, 0x03], T::Breakpoint, 2),
+        (Bits::B64, &[0xcd, 0x21], T::Protection, 0),
+        (Bits::B64, &[0xf4], T::Protection, 0),
+        (Bits::B64, &[0x0f, 0xff, 0xc0], T::InvalidOpcode, 0),
+        (Bits::B64, &[0x0f, 0x01, 0x00], T::Protection, 0), // sgdt
+        (Bits::B64, &[0xf1], T::Debug, 1),
+    ] {
+        let after = run_emulated(bits, code, 1, &State::new());
+        assert_eq!((after.trap, after.pc), (trap, CODE + pc), "{code:02x?} {bits:?}");
+    }
+}
