@@ -1,0 +1,119 @@
+//! Memory for generated code.
+//!
+//! One memfd is mapped twice: writable at one address, executable at another, so no page is ever
+//! both. Space is handed out front to back and given back all at once.
+
+use crate::JitError;
+
+/// The arena.
+#[derive(Debug)]
+pub struct Arena {
+    rw: *mut u8,
+    rx: *const u8,
+    size: usize,
+    used: usize,
+}
+
+// SAFETY: the arena owns both mappings; all access goes through &self or &mut self.
+unsafe impl Send for Arena {}
+
+impl Arena {
+    /// Reserves `size` bytes (rounded up to pages); pages are committed when first written.
+    pub fn new(size: usize) -> Result<Arena, JitError> {
+        let size = size.next_multiple_of(4096).clamp(1 << 16, 1 << 30);
+        // SAFETY: plain system calls on a file descriptor this function owns; the mappings are
+        // placed by the kernel and unmapped in Drop.
+        unsafe {
+            let fd = libc::memfd_create(c"emu-jit".as_ptr(), libc::MFD_CLOEXEC);
+            if fd < 0 {
+                return Err(JitError::Arena(std::io::Error::last_os_error()));
+            }
+            let fail = |fd| {
+                let e = std::io::Error::last_os_error();
+                libc::close(fd);
+                Err(JitError::Arena(e))
+            };
+            if libc::ftruncate(fd, size as libc::off_t) != 0 {
+                return fail(fd);
+            }
+            let map = |prot| {
+                libc::mmap(core::ptr::null_mut(), size, prot, libc::MAP_SHARED, fd, 0)
+            };
+            let rw = map(libc::PROT_READ | libc::PROT_WRITE);
+            if rw == libc::MAP_FAILED {
+                return fail(fd);
+            }
+            let rx = map(libc::PROT_READ | libc::PROT_EXEC);
+            if rx == libc::MAP_FAILED {
+                libc::munmap(rw, size);
+                return fail(fd);
+            }
+            libc::close(fd);
+            Ok(Arena { rw: rw.cast(), rx: rx.cast(), size, used: 0 })
+        }
+    }
+
+    /// Bytes handed out.
+    pub fn used(&self) -> usize {
+        self.used
+    }
+
+    /// Whether `len` more bytes fit.
+    pub fn fits(&self, len: usize) -> bool {
+        len <= self.size - self.used
+    }
+
+    /// Executable address of offset `off`.
+    pub fn addr(&self, off: u32) -> u64 {
+        self.rx as u64 + u64::from(off)
+    }
+
+    /// The offset of an executable address.
+    pub fn offset(&self, addr: u64) -> Option<u32> {
+        let off = addr.wrapping_sub(self.rx as u64);
+        (off < self.used as u64).then_some(off as u32)
+    }
+
+    /// Copies `code` in; its offset. `None` when it does not fit.
+    pub fn push(&mut self, code: &[u8]) -> Option<u32> {
+        if !self.fits(code.len()) {
+            return None;
+        }
+        let off = self.used;
+        // SAFETY: the range off..off+len is inside the writable mapping, nobody else writes it.
+        unsafe { core::ptr::copy_nonoverlapping(code.as_ptr(), self.rw.add(off), code.len()) };
+        self.used = (off + code.len()).next_multiple_of(16).min(self.size);
+        Some(off as u32)
+    }
+
+    /// Overwrites the 32-bit displacement at `at` so that the branch goes to offset `target`.
+    pub fn patch(&mut self, at: u32, target: u32) {
+        assert!((at as usize) + 4 <= self.used);
+        let rel = target.wrapping_sub(at.wrapping_add(4));
+        // SAFETY: in bounds as asserted; the thread that patches is the one that runs the code.
+        unsafe { self.rw.add(at as usize).cast::<u32>().write_unaligned(rel) };
+    }
+
+    /// The code at `off..off + len`.
+    pub fn code(&self, off: u32, len: usize) -> &[u8] {
+        let end = (off as usize + len).min(self.used);
+        let off = (off as usize).min(end);
+        // SAFETY: in bounds of the readable mapping; written only through &mut self.
+        unsafe { core::slice::from_raw_parts(self.rw.add(off), end - off) }
+    }
+
+    /// Gives back everything from offset `keep` on.
+    pub fn reset(&mut self, keep: usize) {
+        self.used = keep.min(self.used);
+    }
+}
+
+impl Drop for Arena {
+    fn drop(&mut self) {
+        // SAFETY: unmaps exactly what `new` mapped.
+        unsafe {
+            libc::munmap(self.rw.cast(), self.size);
+            libc::munmap(self.rx.cast_mut().cast(), self.size);
+        }
+    }
+}
