@@ -1,0 +1,308 @@
+//! One pass over a block's ops.
+
+use emu_cpu::{GuestArch, slots};
+use emu_ir::{Block, Inst, Op, TrapKind, Ty, Val};
+
+use crate::Unsupported;
+use crate::analyze::{Analysis, NEVER};
+use crate::asm::{Alu, Asm, Rm};
+use crate::exits::{Exit, Pending, Target};
+use crate::faults::{FaultPoint, Snap};
+use crate::state::{Kind, State};
+
+/// What the host supports.
+#[derive(Clone, Copy, Debug)]
+pub struct Host {
+    /// AVX: vector ops use VEX encodings throughout.
+    pub avx: bool,
+    /// AVX2.
+    pub avx2: bool,
+    /// BMI2: shifts by a register without flags.
+    pub bmi2: bool,
+    /// BMI1 and LZCNT.
+    pub lzcnt: bool,
+    /// TZCNT.
+    pub tzcnt: bool,
+    /// POPCNT.
+    pub popcnt: bool,
+}
+
+impl Host {
+    /// Asks the processor.
+    pub fn detect() -> Host {
+        Host {
+            avx: std::arch::is_x86_feature_detected!("avx"),
+            avx2: std::arch::is_x86_feature_detected!("avx2"),
+            bmi2: std::arch::is_x86_feature_detected!("bmi2"),
+            lzcnt: std::arch::is_x86_feature_detected!("lzcnt"),
+            tzcnt: std::arch::is_x86_feature_detected!("bmi1"),
+            popcnt: std::arch::is_x86_feature_detected!("popcnt"),
+        }
+    }
+}
+
+/// What is known of the host's flags.
+#[derive(Clone, Copy, Debug)]
+pub struct HostFlags {
+    /// The op whose result the host's flags describe, or [`NEVER`].
+    pub host_op: u16,
+    /// They are those of the guest's current flag definition too.
+    pub host_current: bool,
+}
+
+/// A condition computed by the previous op, to be used by this one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PendingCond {
+    /// The value it stands for.
+    pub op: usize,
+    /// Host condition code.
+    pub cc: u8,
+}
+
+/// Buffers that outlive a compilation.
+#[derive(Debug, Default)]
+pub struct Buffers {
+    pub(crate) asm: Asm,
+    pub(crate) an: Analysis,
+    pub(crate) st: State,
+    /// Exits of the block.
+    pub(crate) exits: Vec<Exit>,
+    /// Side exits still to be written out.
+    pub(crate) pending: Vec<Pending>,
+    /// State at side exits.
+    pub(crate) exit_snaps: Vec<Snap>,
+    /// Places where the block can fault.
+    pub(crate) faults: Vec<FaultPoint>,
+    /// State at faults.
+    pub(crate) fault_snaps: Vec<Snap>,
+    /// 64-bit constants in snapshots.
+    pub(crate) pool: Vec<u64>,
+    pub(crate) done: Vec<bool>,
+}
+
+/// The compilation of one block.
+pub struct Compiler<'a> {
+    pub(crate) arch: &'static dyn GuestArch,
+    pub(crate) host: Host,
+    pub(crate) block: &'a Block,
+    pub(crate) asm: &'a mut Asm,
+    pub(crate) an: &'a mut Analysis,
+    pub(crate) st: &'a mut State,
+    pub(crate) exits: &'a mut Vec<Exit>,
+    pub(crate) pending: &'a mut Vec<Pending>,
+    pub(crate) exit_snaps: &'a mut Vec<Snap>,
+    pub(crate) faults: &'a mut Vec<FaultPoint>,
+    pub(crate) fault_snaps: &'a mut Vec<Snap>,
+    pub(crate) pool: &'a mut Vec<u64>,
+    /// Ops whose value was bound ahead by an earlier op.
+    pub(crate) done: &'a mut Vec<bool>,
+    pub(crate) target: Target,
+    /// Current op.
+    pub(crate) at: usize,
+    /// Current guest instruction: number, pc, length; number is -1 before the first.
+    pub(crate) insn: i32,
+    pub(crate) pc: u64,
+    pub(crate) flags: HostFlags,
+    pub(crate) cond: Option<PendingCond>,
+}
+
+impl<'a> Compiler<'a> {
+    /// A compiler of `block`.
+    pub fn new(
+        arch: &'static dyn GuestArch,
+        host: Host,
+        block: &'a Block,
+        b: &'a mut Buffers,
+        target: Target,
+    ) -> Compiler<'a> {
+        b.asm.buf.clear();
+        b.exits.clear();
+        b.pending.clear();
+        b.exit_snaps.clear();
+        b.faults.clear();
+        b.fault_snaps.clear();
+        b.pool.clear();
+        b.done.clear();
+        b.done.resize(block.insts.len(), false);
+        Compiler {
+            arch,
+            host,
+            block,
+            asm: &mut b.asm,
+            an: &mut b.an,
+            st: &mut b.st,
+            exits: &mut b.exits,
+            pending: &mut b.pending,
+            exit_snaps: &mut b.exit_snaps,
+            faults: &mut b.faults,
+            fault_snaps: &mut b.fault_snaps,
+            pool: &mut b.pool,
+            done: &mut b.done,
+            target,
+            at: 0,
+            insn: -1,
+            pc: block.pc,
+            flags: HostFlags { host_op: NEVER, host_current: false },
+            cond: None,
+        }
+    }
+
+    /// Compiles the block into the buffers.
+    pub fn run(&mut self) -> Result<(), Unsupported> {
+        let n = self.block.insts.len();
+        if n == 0 || n > usize::from(NEVER / 4) || !self.block.insts[n - 1].op.is_terminator() {
+            return Err(Unsupported::Malformed);
+        }
+        self.check()?;
+        self.an.run(self.block, self.arch.helpers(), self.arch.cpu_bytes());
+        self.st.reset(&self.an.uses, self.arch.cpu_bytes() / 8 + 8);
+        // One root per op plus a few per op must stay below the root number limit.
+        self.emit_head();
+        for at in 0..n {
+            self.at = at;
+            self.st.gpr_lock = 0;
+            self.st.xmm_lock = 0;
+            if self.st.roots.len() > 60_000 {
+                return Err(Unsupported::TooLarge);
+            }
+            if !self.an.live[at] || self.done[at] {
+                if self.done[at] && self.an.live[at] {
+                    self.release_operands(at);
+                }
+                continue;
+            }
+            let inst = self.block.insts[at];
+            self.op(&inst)?;
+        }
+        self.emit_stubs()
+    }
+
+    /// Checks what emission relies on: operands are values defined earlier.
+    fn check(&self) -> Result<(), Unsupported> {
+        for (at, i) in self.block.insts.iter().enumerate() {
+            let mut ok = true;
+            i.for_each_operand(|v| {
+                ok &= v.index() < at && self.block.insts[v.index()].op.defines();
+            });
+            if i.op.is_terminator() && at + 1 != self.block.insts.len() {
+                ok = false;
+            }
+            ok &= match i.op {
+                Op::Hook => (i.imm as usize) < self.block.hooks.len(),
+                Op::Counter => (i.imm as usize) < self.block.counters.len(),
+                Op::Call => usize::from(i.sub) < self.arch.helpers().len(),
+                Op::Get | Op::Put => {
+                    i.imm.saturating_add(u64::from(i.ty.bytes().max(8)))
+                        <= self.arch.cpu_bytes() as u64
+                }
+                _ => true,
+            };
+            if !ok {
+                return Err(Unsupported::Malformed);
+            }
+        }
+        Ok(())
+    }
+
+    fn release_operands(&mut self, at: usize) {
+        let inst = self.block.insts[at];
+        let st = &mut *self.st;
+        inst.for_each_operand(|v| st.release(v.index()));
+    }
+
+    fn op(&mut self, i: &Inst) -> Result<(), Unsupported> {
+        match i.op {
+            Op::InsnStart => {
+                self.insn = i32::from(i.sub);
+                self.pc = i.imm;
+            }
+            Op::Const => {
+                let r = self.st.new_root(
+                    Kind::Const(i.imm),
+                    if i.ty.is_int() { Ty::I64 } else { i.ty },
+                    (64 - (i.imm & i.ty.mask()).leading_zeros()) as u8,
+                );
+                if i.ty.is_int() {
+                    self.st.root(r).kind = Kind::Const(i.imm & i.ty.mask());
+                }
+                self.st.bind(self.at, r);
+            }
+            Op::Get => self.get(i)?,
+            Op::Put => self.put(i)?,
+            Op::Add | Op::Sub | Op::And | Op::Or | Op::Xor => self.binary(i)?,
+            Op::Shl | Op::Shr | Op::Sar | Op::Rol | Op::Ror => self.shift(i)?,
+            Op::Mul => self.mul(i)?,
+            Op::MulHiU | Op::MulHiS => self.mul_high(i)?,
+            Op::DivU | Op::RemU | Op::DivS | Op::RemS => self.divide(i)?,
+            Op::Not | Op::Neg => self.not_neg(i)?,
+            Op::Bswap | Op::Clz | Op::Ctz | Op::Popcnt => self.bits(i)?,
+            Op::Zext | Op::Sext | Op::Trunc => self.convert(i)?,
+            Op::Cmp => self.compare(i)?,
+            Op::Select => self.select(i)?,
+            Op::Lea => self.lea(i)?,
+            Op::Load => self.load(i)?,
+            Op::Store => self.store(i)?,
+            Op::ProbeWrite => self.probe_write(i)?,
+            Op::AtomicRmw => self.atomic_rmw(i)?,
+            Op::AtomicCas => self.atomic_cas(i)?,
+            Op::Fence => {
+                self.asm.byte(0x0f);
+                self.asm.byte(0xae);
+                self.asm.byte(0xf0);
+            }
+            Op::FlagsSet => self.flags_set(i)?,
+            Op::FlagsCond => self.flags_cond(i)?,
+            Op::FlagsGet => self.flags_get(i)?,
+            Op::Vec => self.vec(i)?,
+            Op::Call => self.helper(i)?,
+            Op::ExitIf => self.exit_if(i)?,
+            Op::Jump => self.jump(i)?,
+            Op::JumpInd => self.jump_ind(i)?,
+            Op::Trap => self.trap(i)?,
+            Op::ReturnHint => {}
+            Op::Hook => self.hook(i)?,
+            Op::Counter => self.counter(i)?,
+        }
+        Ok(())
+    }
+
+    /// The budget check at the block's entry.
+    fn emit_head(&mut self) {
+        let budget = crate::alloc::cpu_mem(slots::BUDGET);
+        let n = self.block.insns.len() as i32;
+        self.asm.alu_imm(Alu::Sub, Ty::I64, Rm::M(budget), n);
+        let at = self.asm.jcc(8);
+        self.pending.push(Pending::budget(at));
+    }
+
+    /// Guest instructions of the block.
+    pub fn insn_count(&self) -> i32 {
+        self.block.insns.len() as i32
+    }
+
+    /// Whether this value's only use is the next op, as its condition.
+    pub fn used_as_next_condition(&self) -> bool {
+        let next = self.at + 1;
+        self.an.uses[self.at] == 1
+            && usize::from(self.an.user[self.at]) == next
+            && matches!(self.block.insts[next].op, Op::ExitIf | Op::Select)
+            && self.block.insts[next].a == Val(self.at as u16)
+    }
+
+    /// Yields the current op's value from a host condition: for the next op, or as 0 or 1.
+    pub fn define_cond(&mut self, cc: u8) -> Result<(), Unsupported> {
+        if self.used_as_next_condition() {
+            self.cond = Some(PendingCond { op: self.at, cc });
+            return Ok(());
+        }
+        let d = self.alloc_gpr()?;
+        self.asm.setcc(cc, d);
+        self.define(d, 64);
+        Ok(())
+    }
+
+    /// The trap kind in the header after a trap op.
+    pub fn trap_code(kind: TrapKind) -> i32 {
+        kind as i32
+    }
+}
