@@ -5,7 +5,7 @@ use emu_ir::{Ty, Val};
 
 use crate::Unsupported;
 use crate::analyze::NEVER;
-use crate::asm::{Alu, Asm, Mem, NOREG, RAX, RBP, RSP, Reg, Rm};
+use crate::asm::{Alu, Mem, NOREG, RBP, RSP, Reg, Rm};
 use crate::compile::Compiler;
 use crate::state::{Home, Kind, NOROOT, spill_offset};
 
@@ -35,7 +35,8 @@ impl Compiler<'_> {
             return None;
         }
         match self.st.roots[usize::from(r)].kind {
-            Kind::Const(c) => Some(c),
+            // The root may be wider: a narrow read of a slot that holds a constant.
+            Kind::Const(c) => Some(c & self.block.insts[v.index()].ty.mask()),
             _ => None,
         }
     }
@@ -444,12 +445,4 @@ impl Compiler<'_> {
         self.flags.host_op = NEVER;
         self.flags.host_current = false;
     }
-
-    /// The encoder.
-    pub fn asm(&mut self) -> &mut Asm {
-        &mut self.asm
-    }
-
-    /// rax, as a scratch register when nothing is cached any more.
-    pub const SCRATCH: Reg = RAX;
 }

@@ -103,7 +103,12 @@ impl Analysis {
                 | Op::DivS
                 | Op::RemS => (true, true),
                 Op::Put | Op::Fence | Op::InsnStart | Op::Counter | Op::Vec => (false, true),
-                Op::FlagsSet => (false, flags_live),
+                Op::FlagsSet => {
+                    let void = inst.flag_kind().void_if_zero_count()
+                        && !inst.b.is_some()
+                        && inst.imm & 0xff == 0;
+                    (false, flags_live && !void)
+                }
                 Op::ReturnHint => (false, false),
                 _ => (false, self.uses[i] > 0),
             };

@@ -68,12 +68,6 @@ impl Arena {
         self.rx as u64 + u64::from(off)
     }
 
-    /// The offset of an executable address.
-    pub fn offset(&self, addr: u64) -> Option<u32> {
-        let off = addr.wrapping_sub(self.rx as u64);
-        (off < self.used as u64).then_some(off as u32)
-    }
-
     /// Copies `code` in; its offset. `None` when it does not fit.
     pub fn push(&mut self, code: &[u8]) -> Option<u32> {
         if !self.fits(code.len()) {

@@ -40,7 +40,6 @@ pub const PF2: u32 = 0x3000;
 pub enum Alu {
     Add = 0,
     Or = 1,
-    Adc = 2,
     And = 4,
     Sub = 5,
     Xor = 6,

@@ -1,7 +1,7 @@
 //! One pass over a block's ops.
 
 use emu_cpu::{GuestArch, slots};
-use emu_ir::{Block, Inst, Op, TrapKind, Ty, Val};
+use emu_ir::{Block, Inst, Op, Ty, Val};
 
 use crate::Unsupported;
 use crate::analyze::{Analysis, NEVER};
@@ -15,8 +15,6 @@ use crate::state::{Kind, State};
 pub struct Host {
     /// AVX: vector ops use VEX encodings throughout.
     pub avx: bool,
-    /// AVX2.
-    pub avx2: bool,
     /// BMI2: shifts by a register without flags.
     pub bmi2: bool,
     /// BMI1 and LZCNT.
@@ -32,7 +30,6 @@ impl Host {
     pub fn detect() -> Host {
         Host {
             avx: std::arch::is_x86_feature_detected!("avx"),
-            avx2: std::arch::is_x86_feature_detected!("avx2"),
             bmi2: std::arch::is_x86_feature_detected!("bmi2"),
             lzcnt: std::arch::is_x86_feature_detected!("lzcnt"),
             tzcnt: std::arch::is_x86_feature_detected!("bmi1"),
@@ -102,6 +99,7 @@ pub struct Compiler<'a> {
     /// Current guest instruction: number, pc, length; number is -1 before the first.
     pub(crate) insn: i32,
     pub(crate) pc: u64,
+    pub(crate) insn_len: u64,
     pub(crate) flags: HostFlags,
     pub(crate) cond: Option<PendingCond>,
 }
@@ -142,6 +140,7 @@ impl<'a> Compiler<'a> {
             at: 0,
             insn: -1,
             pc: block.pc,
+            insn_len: 0,
             flags: HostFlags { host_op: NEVER, host_current: false },
             cond: None,
         }
@@ -215,6 +214,7 @@ impl<'a> Compiler<'a> {
             Op::InsnStart => {
                 self.insn = i32::from(i.sub);
                 self.pc = i.imm;
+                self.insn_len = u64::from(i.a.0);
             }
             Op::Const => {
                 let r = self.st.new_root(
@@ -299,10 +299,5 @@ impl<'a> Compiler<'a> {
         self.asm.setcc(cc, d);
         self.define(d, 64);
         Ok(())
-    }
-
-    /// The trap kind in the header after a trap op.
-    pub fn trap_code(kind: TrapKind) -> i32 {
-        kind as i32
     }
 }

@@ -52,6 +52,17 @@ impl Compiler<'_> {
         if i.b.is_some() && i.a == i.b && matches!(i.op, Op::Xor | Op::Sub) {
             return self.define_const(i, 0);
         }
+        if i.b.is_some()
+            && matches!(i.op, Op::And | Op::Or)
+            && self.root_of(i.a) == self.root_of(i.b)
+        {
+            let ra = self.root_of(i.a);
+            if self.st.root(ra).class.is_int() {
+                self.st.bind(self.at, ra);
+                self.release_all(i);
+                return Ok(());
+            }
+        }
         let ra = self.gpr(i.a)?;
         let root_a = self.root_of(i.a);
         let (rb, root_b) = match imm {
@@ -77,12 +88,12 @@ impl Compiler<'_> {
             _ => 64,
         }
         .min(ty.bits());
+        self.drop_dead_flags()?;
         // Operands must stay in place until the code is emitted, so only now the uses go.
         self.release_use(i.a);
         if i.b.is_some() {
             self.release_use(i.b);
         }
-        self.drop_dead_flags()?;
         let recipe = self.flags_can_follow(i, root_a, root_b);
         let in_place = self.clobberable(root_a, u16::from(recipe));
         let d = if in_place {
@@ -155,19 +166,9 @@ impl Compiler<'_> {
         *left = left.saturating_sub(1);
         if *left == 0 {
             let r = self.root_of(v);
-            let root = self.st.root(r);
-            root.live = root.live.saturating_sub(1);
-        }
-    }
-
-    /// Frees the operands of `i` that nothing names any more.
-    fn unrelease(&mut self, i: &Inst) {
-        for v in [i.a, i.b, i.c()] {
-            if v.is_some() && v.index() < self.at {
-                let r = self.root_of(v);
-                if r != NOROOT {
-                    self.st.collect(r);
-                }
+            if r != NOROOT {
+                let root = self.st.root(r);
+                root.live = root.live.saturating_sub(1);
             }
         }
     }
@@ -299,8 +300,8 @@ impl Compiler<'_> {
                 return Ok(());
             }
             let narrow = ty.bits() < 32;
-            self.release_all_late(i);
             self.drop_dead_flags()?;
+            self.release_all_late(i);
             if narrow && op == Shift::Sar {
                 let d = self.alloc_result(root_a)?;
                 self.asm.movsx(ty, Ty::I32, d, Rm::R(s));
@@ -417,13 +418,14 @@ impl Compiler<'_> {
         let r = self.st.new_root(Kind::Plain, Ty::I64, bits as u8);
         self.st.place(r, d);
         self.st.root(r).live += 1;
-        self.unrelease2(i);
+        self.unrelease(i);
         self.st.bind(self.at, r);
         self.st.root(r).live -= 1;
         self.st.collect(r);
     }
 
-    fn unrelease2(&mut self, i: &Inst) {
+    /// Frees the operands a and b of `i` if nothing names them any more.
+    fn unrelease(&mut self, i: &Inst) {
         for v in [i.a, i.b] {
             if v.is_some() {
                 let r = self.root_of(v);
@@ -636,8 +638,8 @@ impl Compiler<'_> {
         let w = wide(i.ty);
         let s = self.gpr(i.a)?;
         let root = self.root_of(i.a);
-        self.release_all_late(i);
         self.drop_dead_flags()?;
+        self.release_all_late(i);
         let d = self.alloc_result(root)?;
         self.copy(w, d, s);
         let digit = if i.op == Op::Not { 2 } else { 3 };

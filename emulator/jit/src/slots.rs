@@ -211,14 +211,17 @@ impl Compiler<'_> {
             return Ok(());
         }
         // Constants stay constants; everything else needs a register while it is dirty.
-        if self.const_of(i.a).is_none() {
-            if i.ty == Ty::I32 {
-                self.gpr_clean(i.a, Ty::I32)?;
-            } else {
-                self.gpr(i.a)?;
+        let r = match self.const_of(i.a) {
+            Some(c) => self.st.new_root(Kind::Const(c), Ty::I64, 64 - c.leading_zeros() as u8),
+            None => {
+                if i.ty == Ty::I32 {
+                    self.gpr_clean(i.a, Ty::I32)?;
+                } else {
+                    self.gpr(i.a)?;
+                }
+                self.root_of(i.a)
             }
-        }
-        let r = self.root_of(i.a);
+        };
         self.put_root(slot, bytes, r, next)?;
         self.release(&[i.a]);
         Ok(())

@@ -1,0 +1,293 @@
+//! Calls out of generated code: helpers, hooks, counters.
+
+use emu_cpu::slots;
+use emu_ir::{HookKind, Inst, Ty, Val};
+
+use crate::Unsupported;
+use crate::alloc::{CALLER_SAVED, cpu_mem};
+use crate::asm::{Alu, Mem, R8, R9, RAX, RBP, RCX, RDI, RDX, RSI, RSP, Reg, Rm};
+use crate::compile::Compiler;
+use crate::exits::{Exit, ExitKind, Pending};
+use crate::state::{Home, Kind, NOROOT, SCRATCH};
+
+/// An argument of a call.
+#[derive(Clone, Copy, Debug)]
+pub enum Arg {
+    /// The CPU structure.
+    Cpu,
+    /// A constant.
+    Imm(u64),
+    /// An integer value of this type.
+    Val(Val, Ty),
+    /// The callback data at this offset from rsp.
+    Frame(i32),
+    /// The word at this absolute address.
+    Load(u64),
+}
+
+/// Argument registers in order.
+const ARGS: [Reg; 6] = [RDI, RSI, RDX, RCX, R8, R9];
+
+/// Where a called function is.
+#[derive(Clone, Copy, Debug)]
+enum Callee {
+    /// At this address.
+    At(u64),
+    /// The address is in this word.
+    Through(u64),
+}
+
+impl Compiler<'_> {
+    /// Calls the function at `target`; the result is in rax. State is neither written nor
+    /// forgotten, unless `kills`: then nothing cached survives (it must be written already).
+    pub fn call(&mut self, target: u64, args: &[Arg], kills: bool) -> Result<(), Unsupported> {
+        self.call_to(Callee::At(target), args, kills)
+    }
+
+    fn call_to(&mut self, to: Callee, args: &[Arg], kills: bool) -> Result<(), Unsupported> {
+        if kills {
+            for k in 0..self.st.touched.len() {
+                let u = usize::from(self.st.touched[k]);
+                self.drop_slot(u)?;
+            }
+            // What is live must not count on slots as its memory copy either.
+            for r in 0..16 {
+                for root in [self.st.gpr[r], self.st.xmm[r]] {
+                    if root != NOROOT {
+                        if let Home::Slot(_) = self.st.root(root).home {
+                            self.st.root(root).home = Home::None;
+                        }
+                    }
+                }
+            }
+        }
+        // Sources first, so that making room cannot take them away.
+        let mut moves: [(Reg, Reg); 6] = [(0, 0); 6];
+        let mut n = 0;
+        for (arg, &dst) in args.iter().zip(&ARGS) {
+            if let Arg::Val(v, ty) = *arg {
+                if self.const_of(v).is_none() {
+                    moves[n] = (dst, self.gpr_clean(v, ty)?);
+                    n += 1;
+                }
+            }
+        }
+        let consts = args.map_consts(self);
+        for arg in args {
+            if let Arg::Val(v, _) = *arg {
+                self.st.release(v.index());
+            }
+        }
+        for r in 0..16u8 {
+            if CALLER_SAVED >> r & 1 != 0 && self.st.gpr[usize::from(r)] != NOROOT {
+                let root = self.st.gpr[usize::from(r)];
+                self.evict(root)?;
+            }
+            let x = self.st.xmm[usize::from(r)];
+            if x != NOROOT {
+                self.evict(x)?;
+            }
+        }
+        self.parallel_move(&mut moves[..n]);
+        for (k, arg) in args.iter().enumerate() {
+            let dst = ARGS[k];
+            match *arg {
+                Arg::Cpu => self.asm.lea(Ty::I64, dst, Mem::at(RBP, -(slots::BIAS as i32))),
+                Arg::Imm(c) => self.asm.mov_imm(dst, c),
+                Arg::Val(..) => {
+                    if let Some(c) = consts[k] {
+                        self.asm.mov_imm(dst, c);
+                    }
+                }
+                Arg::Frame(off) => self.asm.lea(Ty::I64, dst, Mem::at(RSP, off)),
+                Arg::Load(at) => {
+                    self.asm.mov_imm(RAX, at);
+                    self.asm.load_zx(8, dst, Mem::at(RAX, 0));
+                }
+            }
+        }
+        self.clobber_flags();
+        match to {
+            Callee::At(f) => {
+                self.asm.mov_imm(RAX, f);
+                self.asm.op(0xff, false, 2, Rm::R(RAX), 0);
+            }
+            Callee::Through(cell) => {
+                self.asm.mov_imm(RAX, cell);
+                self.asm.op(0xff, false, 2, Rm::M(Mem::at(RAX, 0)), 0);
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves registers as if all at once.
+    fn parallel_move(&mut self, moves: &mut [(Reg, Reg)]) {
+        let mut left = moves.len();
+        while left > 0 {
+            let mut k = 0;
+            let mut progress = false;
+            while k < left {
+                let (dst, src) = moves[k];
+                let blocked = dst != src
+                    && moves[..left].iter().enumerate().any(|(j, m)| j != k && m.1 == dst);
+                if !blocked {
+                    if dst != src {
+                        self.asm.mov64(dst, src);
+                    }
+                    left -= 1;
+                    moves.swap(k, left);
+                    progress = true;
+                } else {
+                    k += 1;
+                }
+            }
+            if !progress {
+                // A cycle: swap one step of it.
+                let (dst, src) = moves[0];
+                self.asm.op(0x87, true, dst, Rm::R(src), 0);
+                for m in moves[..left].iter_mut() {
+                    if m.1 == dst {
+                        m.1 = src;
+                    } else if m.1 == src {
+                        m.1 = dst;
+                    }
+                }
+            }
+        }
+    }
+
+    /// [`emu_ir::Op::Call`].
+    pub fn helper(&mut self, i: &Inst) -> Result<(), Unsupported> {
+        let h = self.arch.helpers()[usize::from(i.sub)];
+        let e = h.effects;
+        if e.reads || e.writes || e.traps {
+            self.write_back_all()?;
+            self.store_const(slots::INSN_PC, self.pc)?;
+        }
+        let mut args = [Arg::Cpu, Arg::Imm(0), Arg::Imm(0), Arg::Imm(0), Arg::Imm(0)];
+        for (arg, v) in args[1..].iter_mut().zip(i.call_args()) {
+            if v.is_some() {
+                *arg = Arg::Val(v, self.block.insts[v.index()].ty);
+            }
+        }
+        self.call(h.func as usize as u64, &args, e.writes)?;
+        if e.traps {
+            self.asm.alu_imm(Alu::Cmp, Ty::I8, Rm::M(cpu_mem(slots::TRAP)), 0);
+            let at = self.asm.jcc(5);
+            let exit = self.new_exit(ExitKind::HelperTrap, self.pc.wrapping_add(self.insn_len));
+            self.pending.push(Pending::plain(at, exit));
+        }
+        if self.st.left[self.at] > 0 {
+            if i.ty.is_int() {
+                self.define(RAX, 64);
+            } else {
+                return Err(Unsupported::Op(i.op));
+            }
+        }
+        Ok(())
+    }
+
+    /// Stores a constant to a header field. The host's flags stay.
+    fn store_const(&mut self, slot: u32, c: u64) -> Result<(), Unsupported> {
+        let m = cpu_mem(slot);
+        if c as i64 == i64::from(c as i32) {
+            self.asm.store_imm(Ty::I64, m, c as i32);
+        } else {
+            let t = self.alloc_gpr()?;
+            self.asm.mov_imm(t, c);
+            self.asm.store(Ty::I64, m, t);
+            self.st.gpr_lock &= !(1 << t);
+        }
+        Ok(())
+    }
+
+    /// [`emu_ir::Op::Hook`].
+    pub fn hook(&mut self, i: &Inst) -> Result<(), Unsupported> {
+        let site = self.block.hooks[i.imm as usize];
+        if site.reads_regs || site.writes_regs {
+            self.write_back_all()?;
+            self.store_const(slots::INSN_PC, self.pc)?;
+            self.store_const(slots::PC, self.pc)?;
+        }
+        let user = Arg::Load((site.cell + 8) as u64);
+        let to = Callee::Through(site.cell as u64);
+        let pc = Arg::Imm(site.pc);
+        match site.kind {
+            HookKind::InsnExec | HookKind::AfterInsnExec => {
+                self.call_to(to, &[user, Arg::Cpu, pc], site.writes_regs)?;
+            }
+            HookKind::BeforeBlock | HookKind::AfterBlock => {
+                let info = Arg::Imm(site.info as u64);
+                self.call_to(to, &[user, Arg::Cpu, info], site.writes_regs)?;
+            }
+            _ => {
+                let size = Arg::Imm(u64::from(i.ty.bytes()));
+                let addr = Arg::Val(i.a, self.block.insts[i.a.index()].ty);
+                let data = if i.b.is_some() {
+                    let m = Mem::at(RSP, SCRATCH);
+                    if i.ty.is_int() {
+                        if let Some(c) = self.const_of(i.b).and_then(|c| {
+                            (c as i64 == i64::from(c as i32)).then_some(c as i32)
+                        }) {
+                            self.asm.store_imm(Ty::I64, m, c);
+                        } else {
+                            let r = self.gpr(i.b)?;
+                            self.asm.store(Ty::I64, m, r);
+                        }
+                    } else {
+                        let r = self.root_of(i.b);
+                        let r = self.root_xmm(r)?;
+                        self.vec_store(i.ty, m, r);
+                    }
+                    self.st.release(i.b.index());
+                    Arg::Frame(SCRATCH)
+                } else {
+                    Arg::Imm(0)
+                };
+                self.call_to(to, &[user, Arg::Cpu, pc, addr, size, data], site.writes_regs)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// [`emu_ir::Op::Counter`].
+    pub fn counter(&mut self, i: &Inst) -> Result<(), Unsupported> {
+        let site = self.block.counters[i.imm as usize];
+        let Ok(amount) = i32::try_from(site.amount) else {
+            return Err(Unsupported::Op(i.op));
+        };
+        let t = self.alloc_gpr()?;
+        self.asm.mov_imm(t, site.cell as u64);
+        self.clobber_flags();
+        self.asm.alu_imm(Alu::Add, Ty::I64, Rm::M(Mem::at(t, 0)), amount);
+        Ok(())
+    }
+
+    /// A new exit at the current instruction.
+    pub fn new_exit(&mut self, kind: ExitKind, pc: u64) -> u32 {
+        self.exits.push(Exit { kind, pc, insn: self.insn, insn_pc: self.pc, patch: 0, stub: 0 });
+        (self.exits.len() - 1) as u32
+    }
+}
+
+/// Looks up constant arguments before anything moves.
+trait MapConsts {
+    fn map_consts(&self, c: &Compiler<'_>) -> [Option<u64>; 6];
+}
+
+impl MapConsts for &[Arg] {
+    fn map_consts(&self, c: &Compiler<'_>) -> [Option<u64>; 6] {
+        let mut out = [None; 6];
+        for (o, arg) in out.iter_mut().zip(self.iter()) {
+            if let Arg::Val(v, _) = *arg {
+                let r = c.root_of(v);
+                if r != NOROOT {
+                    if let Kind::Const(k) = c.st.roots[usize::from(r)].kind {
+                        *o = Some(k);
+                    }
+                }
+            }
+        }
+        out
+    }
+}

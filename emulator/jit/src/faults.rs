@@ -1,0 +1,288 @@
+//! Precise faults: where the guest's state is at every host instruction that can fault.
+//!
+//! Nothing is written back before an access. Instead each access records which slots are dirty and
+//! where their content is; the signal handler completes the CPU structure from the interrupted
+//! context.
+
+use core::sync::atomic::{AtomicPtr, Ordering};
+
+use emu_cpu::{CpuHeader, slots};
+use emu_ir::TrapKind;
+use emu_mem::host_fault::HostFault;
+use emu_mem::{FaultKind, MemFault};
+
+use crate::analyze::NEVER;
+use crate::asm::NOREG;
+use crate::compile::Compiler;
+use crate::exits::LEAVE_FAULT;
+use crate::state::{Home, Kind, NOROOT, VSPILL, spill_offset};
+
+/// Where a value is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Loc {
+    /// General register.
+    Gpr(u8),
+    /// Vector register.
+    Xmm(u8),
+    /// A sign-extended constant.
+    Imm(i32),
+    /// A constant in the pool.
+    Pool(u32),
+    /// Spill slot.
+    Spill(u8),
+    /// 8 bytes of the CPU structure.
+    Cpu(u16),
+}
+
+/// How a slot's content follows from its locations.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum How {
+    /// x.
+    Is,
+    /// x + y.
+    Sum,
+    /// x - y.
+    Diff,
+}
+
+/// A dirty slot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Snap {
+    /// Byte offset in the CPU structure.
+    pub slot: u16,
+    /// Its size.
+    pub bytes: u8,
+    /// How to compute it.
+    pub how: How,
+    /// First location.
+    pub x: Loc,
+    /// Second location.
+    pub y: Loc,
+}
+
+/// A host instruction that can fault.
+#[derive(Clone, Copy, Debug)]
+pub struct FaultPoint {
+    /// Its offset in the block, later in the arena.
+    pub off: u32,
+    /// First snapshot entry.
+    pub start: u32,
+    /// Number of snapshot entries.
+    pub len: u16,
+    /// What the budget gets back: the instructions that did not retire.
+    pub refund: u16,
+    /// To the guest the access is a write, whatever the host instruction does.
+    pub write: bool,
+    /// Guest pc.
+    pub pc: u64,
+}
+
+impl Compiler<'_> {
+    /// Records that the next host instruction can fault.
+    pub fn fault_point(&mut self) {
+        let start = self.fault_snaps.len();
+        self.snapshot(true);
+        let new = &self.fault_snaps[start..];
+        let mut range = (start as u32, new.len() as u16);
+        if let Some(last) = self.faults.last() {
+            let (s, n) = (last.start as usize, usize::from(last.len));
+            if n == new.len() && self.fault_snaps[s..s + n] == *new {
+                range = (last.start, last.len);
+                self.fault_snaps.truncate(start);
+            }
+        }
+        self.faults.push(FaultPoint {
+            off: self.asm.len() as u32,
+            start: range.0,
+            len: range.1,
+            refund: (self.insn_count() - self.insn.max(0)) as u16,
+            write: false,
+            pc: self.pc,
+        });
+    }
+
+    /// Appends the dirty slots to the snapshots of faults or of exits.
+    pub fn snapshot(&mut self, fault: bool) {
+        for k in 0..self.st.touched.len() {
+            let u = usize::from(self.st.touched[k]);
+            let s = self.st.slots[u];
+            if s.root == NOROOT || !s.dirty {
+                continue;
+            }
+            if s.next.kill && s.next.at != NEVER && self.an.observer[self.at] >= s.next.at {
+                continue;
+            }
+            let (how, x, y) = match self.st.root(s.root).kind {
+                Kind::Sum(x, y) => (How::Sum, self.location(x), self.location(y)),
+                Kind::Diff(x, y) => (How::Diff, self.location(x), self.location(y)),
+                _ => (How::Is, self.location(s.root), Loc::Imm(0)),
+            };
+            let slot = (u * 8) as u16 + u16::from(s.lo);
+            let snap = Snap { slot, bytes: s.bytes, how, x, y };
+            if fault {
+                self.fault_snaps.push(snap);
+            } else {
+                self.exit_snaps.push(snap);
+            }
+        }
+    }
+
+    fn location(&mut self, r: u16) -> Loc {
+        let root = *self.st.root(r);
+        if root.reg != NOREG {
+            return if root.class.is_int() { Loc::Gpr(root.reg) } else { Loc::Xmm(root.reg) };
+        }
+        match (root.kind, root.home) {
+            (Kind::Const(c), _) if c as i64 == i64::from(c as i32) => Loc::Imm(c as i32),
+            (Kind::Const(c), _) => {
+                self.pool.push(c);
+                Loc::Pool((self.pool.len() - 1) as u32)
+            }
+            (_, Home::Spill(n)) => Loc::Spill(n),
+            (_, Home::Slot(s)) => Loc::Cpu(s),
+            // Dirty roots always have a location; keep the slot's own memory if not.
+            (_, Home::None) => Loc::Imm(0),
+        }
+    }
+}
+
+/// What the signal handler needs to know about generated code.
+#[derive(Debug, Default)]
+pub struct FaultMap {
+    /// First executable address.
+    pub start: u64,
+    /// Executable bytes in use.
+    pub len: u64,
+    /// Address that leaves generated code.
+    pub leave: u64,
+    /// All fault points, by offset.
+    pub points: Vec<FaultPoint>,
+    /// Their snapshots.
+    pub snaps: Vec<Snap>,
+    /// Constants in them.
+    pub pool: Vec<u64>,
+}
+
+/// The map of the code arena that runs on this process's run thread.
+static ACTIVE: AtomicPtr<FaultMap> = AtomicPtr::new(core::ptr::null_mut());
+
+/// Makes `map` the one the signal handler uses.
+///
+/// # Safety
+/// The map stays valid, and is not changed while generated code runs, until another is activated
+/// or [`deactivate`] is called.
+pub unsafe fn activate(map: *mut FaultMap) {
+    ACTIVE.store(map, Ordering::Release);
+    emu_mem::host_fault::set_code_handler(handle);
+}
+
+/// Forgets `map` if it is the active one.
+pub fn deactivate(map: *mut FaultMap) {
+    let _ = ACTIVE.compare_exchange(
+        map,
+        core::ptr::null_mut(),
+        Ordering::AcqRel,
+        Ordering::Relaxed,
+    );
+}
+
+/// The general registers of a context in encoding order.
+const GREGS: [usize; 16] = [
+    libc::REG_RAX as usize,
+    libc::REG_RCX as usize,
+    libc::REG_RDX as usize,
+    libc::REG_RBX as usize,
+    libc::REG_RSP as usize,
+    libc::REG_RBP as usize,
+    libc::REG_RSI as usize,
+    libc::REG_RDI as usize,
+    libc::REG_R8 as usize,
+    libc::REG_R9 as usize,
+    libc::REG_R10 as usize,
+    libc::REG_R11 as usize,
+    libc::REG_R12 as usize,
+    libc::REG_R13 as usize,
+    libc::REG_R14 as usize,
+    libc::REG_R15 as usize,
+];
+
+/// Offset of the upper halves of the ymm registers in the standard XSAVE layout.
+const YMM_HIGH: usize = 576;
+
+fn handle(fault: &HostFault, context: &mut libc::ucontext_t) -> bool {
+    let map = ACTIVE.load(Ordering::Acquire);
+    if map.is_null() {
+        return false;
+    }
+    // SAFETY: `activate`'s caller keeps the map valid and unchanged while generated code runs.
+    let map = unsafe { &*map };
+    let regs = &mut context.uc_mcontext.gregs;
+    let off = (regs[libc::REG_RIP as usize] as u64).wrapping_sub(map.start);
+    if off >= map.len {
+        return false;
+    }
+    let Ok(n) = map.points.binary_search_by_key(&(off as u32), |p| p.off) else { return false };
+    let p = map.points[n];
+    let cpu = (regs[libc::REG_RBP as usize] as u64).wrapping_sub(u64::from(slots::BIAS));
+    let stack = regs[libc::REG_RSP as usize] as u64;
+    let fp = context.uc_mcontext.fpregs;
+    let get = |l: Loc| -> u64 {
+        match l {
+            Loc::Gpr(r) => regs[GREGS[usize::from(r & 15)]] as u64,
+            Loc::Imm(c) => i64::from(c) as u64,
+            Loc::Pool(n) => map.pool.get(n as usize).copied().unwrap_or(0),
+            Loc::Spill(n) => {
+                let at = stack.wrapping_add_signed(i64::from(spill_offset(n & !VSPILL)));
+                // SAFETY: in generated code rsp points to the frame, which has that slot.
+                unsafe { *(at as *const u64) }
+            }
+            // SAFETY: rbp points into the CPU structure, and the slot lies in it.
+            Loc::Cpu(s) => unsafe { ((cpu + u64::from(s)) as *const u64).read_unaligned() },
+            Loc::Xmm(_) => 0,
+        }
+    };
+    let from = p.start as usize;
+    for s in map.snaps.get(from..from + usize::from(p.len)).unwrap_or(&[]) {
+        let to = (cpu + u64::from(s.slot)) as *mut u8;
+        if let Loc::Xmm(r) = s.x {
+            // SAFETY: the kernel saved the vector registers; the slot lies in the structure.
+            unsafe {
+                let low = (&raw const (*fp)._xmm[usize::from(r & 15)]).cast::<u8>();
+                core::ptr::copy_nonoverlapping(low, to, 16);
+                if s.bytes == 32 {
+                    let high = fp.cast::<u8>().add(YMM_HIGH + 16 * usize::from(r & 15));
+                    core::ptr::copy_nonoverlapping(high, to.add(16), 16);
+                }
+            }
+            continue;
+        }
+        let x = match s.how {
+            How::Is => get(s.x),
+            How::Sum => get(s.x).wrapping_add(get(s.y)),
+            How::Diff => get(s.x).wrapping_sub(get(s.y)),
+        };
+        let bytes = x.to_le_bytes();
+        // SAFETY: the slot lies in the structure and has at most 8 bytes here.
+        unsafe {
+            core::ptr::copy_nonoverlapping(bytes.as_ptr(), to, usize::from(s.bytes).min(8));
+        }
+    }
+    // SAFETY: the structure belongs to the interrupted code, which does not go on.
+    let h = unsafe { &mut *(cpu as *mut CpuHeader) };
+    h.budget += i64::from(p.refund);
+    h.pc = p.pc;
+    h.insn_pc = p.pc;
+    if fault.signal == libc::SIGFPE {
+        h.raise(TrapKind::DivideError);
+    } else {
+        let kind = match fault.code {
+            2 => FaultKind::Bus,
+            3 => FaultKind::NonCanonical,
+            _ => FaultKind::Page,
+        };
+        h.raise_fault(MemFault { addr: fault.addr, write: fault.write || p.write, kind });
+    }
+    regs[libc::REG_RIP as usize] = map.leave as i64;
+    regs[libc::REG_RAX as usize] = i64::from(LEAVE_FAULT);
+    true
+}

@@ -1,0 +1,488 @@
+//! The code cache: compiled blocks, their exits, and how they are linked.
+
+use emu_cpu::{CpuHeader, GuestArch, slots};
+use emu_ir::{Block, TrapKind};
+
+use crate::arena::Arena;
+use crate::asm::{Asm, Mem, RBP, RSI, RSP, Rm};
+use crate::compile::{Buffers, Compiler, Host};
+use crate::exits::{Exit, ExitKind, LEAVE_FAULT, LEAVE_INDIRECT, Target};
+use crate::faults::{self, FaultMap};
+use crate::state::FRAME;
+use crate::{JitError, Unsupported};
+
+/// Settings.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// Bytes reserved for code.
+    pub code_bytes: usize,
+    /// Entries of the indirect branch table, a power of two.
+    pub table_entries: usize,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config { code_bytes: 64 << 20, table_entries: 1 << 14 }
+    }
+}
+
+/// A compiled block.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct BlockId(pub u32);
+
+/// Where to enter a block. Valid until the next flush.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Entry(u64);
+
+/// An exit that can be linked to a block. Valid until the next flush.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ExitId(u32);
+
+/// The result of a compilation.
+#[derive(Clone, Copy, Debug)]
+pub struct CompiledBlock {
+    /// Its number.
+    pub id: BlockId,
+    /// Where to enter.
+    pub entry: Entry,
+    /// Bytes of machine code.
+    pub size: usize,
+}
+
+/// How control came back. The guest pc is in the header; for traps, the trap too.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum JitExit {
+    /// To a pc known at translation; linking the exit to the block there avoids the next return.
+    Direct(ExitId),
+    /// To a computed pc that is not in the table.
+    Indirect,
+    /// The budget does not cover the block at pc; nothing of it was executed.
+    Budget,
+    /// A trap.
+    Trap,
+}
+
+/// Figures.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct JitStats {
+    /// Blocks compiled.
+    pub blocks: u64,
+    /// Guest instructions compiled.
+    pub insns: u64,
+    /// Bytes of code written.
+    pub code_bytes: u64,
+    /// Blocks left to the interpreter.
+    pub unsupported: u64,
+    /// Full flushes.
+    pub flushes: u64,
+    /// Nanoseconds spent compiling.
+    pub nanos: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct CodeBlock {
+    off: u32,
+    len: u32,
+    exits: (u32, u32),
+    /// First of the exits linked to this block, a list through [`ExitRec::next`].
+    incoming: u32,
+    pc: u64,
+    insns: u32,
+    valid: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct ExitRec {
+    exit: Exit,
+    block: u32,
+    /// Block it is linked to.
+    to: u32,
+    next: u32,
+    prev: u32,
+}
+
+const NIL: u32 = u32::MAX;
+
+/// An entry of the indirect branch table; generated code reads it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+struct TableEntry {
+    pc: u64,
+    code: u64,
+}
+
+impl TableEntry {
+    /// An empty entry for place `n`: with a pc that is never looked up there.
+    fn empty(n: usize) -> TableEntry {
+        TableEntry { pc: n as u64 ^ 1, code: 0 }
+    }
+}
+
+/// The translator and its code.
+pub struct Jit {
+    arch: &'static dyn GuestArch,
+    host: Host,
+    arena: Arena,
+    buffers: Buffers,
+    blocks: Vec<CodeBlock>,
+    exits: Vec<ExitRec>,
+    table: Box<[TableEntry]>,
+    map: Box<FaultMap>,
+    prologue: usize,
+    enter_at: u64,
+    leave: u32,
+    config: Config,
+    generation: u64,
+    stats: JitStats,
+}
+
+impl core::fmt::Debug for Jit {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Jit").field("blocks", &self.blocks.len()).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Jit {
+    fn drop(&mut self) {
+        faults::deactivate(&raw mut *self.map);
+    }
+}
+
+impl Jit {
+    /// An empty translator for `arch`.
+    pub fn new(arch: &'static dyn GuestArch, config: Config) -> Result<Jit, JitError> {
+        let entries = config.table_entries.next_power_of_two().clamp(16, 1 << 20);
+        let config = Config { table_entries: entries, ..config };
+        let mut jit = Jit {
+            arch,
+            host: Host::detect(),
+            arena: Arena::new(config.code_bytes)?,
+            buffers: Buffers::default(),
+            blocks: Vec::new(),
+            exits: Vec::new(),
+            table: (0..entries).map(TableEntry::empty).collect(),
+            map: Box::default(),
+            prologue: 0,
+            enter_at: 0,
+            leave: 0,
+            config,
+            generation: 0,
+            stats: JitStats::default(),
+        };
+        jit.write_prologue()?;
+        Ok(jit)
+    }
+
+    /// Writes the way in and the way out.
+    fn write_prologue(&mut self) -> Result<(), JitError> {
+        let mut asm = Asm::default();
+        const SAVED: [u8; 6] = [5, 3, 12, 13, 14, 15];
+        for r in SAVED {
+            if r >= 8 {
+                asm.byte(0x41);
+            }
+            asm.byte(0x50 | (r & 7));
+        }
+        asm.alu_imm(crate::asm::Alu::Sub, emu_ir::Ty::I64, Rm::R(RSP), FRAME);
+        asm.mov64(RBP, 7);
+        asm.op(0xff, false, 4, Rm::R(RSI), 0);
+        let leave = asm.len();
+        if self.host.avx {
+            // vzeroupper
+            for b in [0xc5, 0xf8, 0x77] {
+                asm.byte(b);
+            }
+        }
+        asm.lea(emu_ir::Ty::I64, RSP, Mem::at(RSP, FRAME));
+        for r in SAVED.iter().rev() {
+            if *r >= 8 {
+                asm.byte(0x41);
+            }
+            asm.byte(0x58 | (r & 7));
+        }
+        asm.byte(0xc3);
+        let off = self.arena.push(&asm.buf).ok_or(JitError::Full)?;
+        self.enter_at = self.arena.addr(off);
+        self.leave = off + leave as u32;
+        self.prologue = self.arena.used();
+        self.update_map();
+        Ok(())
+    }
+
+    fn update_map(&mut self) {
+        self.map.start = self.arena.addr(0);
+        self.map.len = self.arena.used() as u64;
+        self.map.leave = self.arena.addr(self.leave);
+    }
+
+    /// Changes with every flush: entries, block and exit numbers of older generations are void.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Figures so far.
+    pub fn stats(&self) -> JitStats {
+        self.stats
+    }
+
+    /// Bytes of code in use.
+    pub fn code_bytes(&self) -> usize {
+        self.arena.used()
+    }
+
+    /// Drops all code.
+    pub fn flush(&mut self) {
+        self.arena.reset(self.prologue);
+        self.blocks.clear();
+        self.exits.clear();
+        self.clear_indirect();
+        self.map.points.clear();
+        self.map.snaps.clear();
+        self.map.pool.clear();
+        self.update_map();
+        self.generation += 1;
+        self.stats.flushes += 1;
+    }
+
+    /// Call in the child after a fork: drops all code and moves to memory of its own, since the
+    /// arena is shared with the parent.
+    pub fn after_fork(&mut self) -> Result<(), JitError> {
+        self.arena = Arena::new(self.config.code_bytes)?;
+        self.flush();
+        self.arena.reset(0);
+        self.write_prologue()
+    }
+
+    /// Compiles a block. [`JitError::Unsupported`] leaves the block to the interpreter;
+    /// [`JitError::Full`] asks for a [`Jit::flush`].
+    pub fn compile(&mut self, block: &Block) -> Result<CompiledBlock, JitError> {
+        let started = std::time::Instant::now();
+        let target = Target {
+            base: self.arena.used() as u32,
+            exit_base: self.exits.len() as u32,
+            leave: self.leave,
+            table: self.table.as_ptr() as u64,
+            mask: (self.table.len() - 1) as u32,
+        };
+        let mut c = Compiler::new(self.arch, self.host, block, &mut self.buffers, target);
+        let done = c.run();
+        if let Err(e) = done {
+            self.stats.unsupported += 1;
+            return Err(JitError::Unsupported(e));
+        }
+        let b = &self.buffers;
+        if self.exits.len() + b.exits.len() >= LEAVE_FAULT as usize {
+            return Err(JitError::Full);
+        }
+        let off = self.arena.push(&b.asm.buf).ok_or(JitError::Full)?;
+        let id = self.blocks.len() as u32;
+        let snap0 = self.map.snaps.len() as u32;
+        let pool0 = self.map.pool.len() as u32;
+        self.map.snaps.extend(b.fault_snaps.iter().map(|s| {
+            let shift = |l| match l {
+                faults::Loc::Pool(n) => faults::Loc::Pool(n + pool0),
+                l => l,
+            };
+            faults::Snap { x: shift(s.x), y: shift(s.y), ..*s }
+        }));
+        self.map.pool.extend_from_slice(&b.pool);
+        self.map.points.extend(b.faults.iter().map(|p| faults::FaultPoint {
+            off: p.off + off,
+            start: p.start + snap0,
+            ..*p
+        }));
+        let first = self.exits.len() as u32;
+        self.exits.extend(b.exits.iter().map(|&exit| ExitRec {
+            exit: Exit { patch: exit.patch + off, stub: exit.stub + off, ..exit },
+            block: id,
+            to: NIL,
+            next: NIL,
+            prev: NIL,
+        }));
+        let size = b.asm.len();
+        self.blocks.push(CodeBlock {
+            off,
+            len: size as u32,
+            exits: (first, self.exits.len() as u32),
+            incoming: NIL,
+            pc: block.pc,
+            insns: block.insns.len() as u32,
+            valid: true,
+        });
+        self.update_map();
+        self.stats.blocks += 1;
+        self.stats.insns += block.insns.len() as u64;
+        self.stats.code_bytes += size as u64;
+        self.stats.nanos += started.elapsed().as_nanos() as u64;
+        Ok(CompiledBlock { id: BlockId(id), entry: Entry(self.arena.addr(off)), size })
+    }
+
+    /// Runs from `entry` until control comes back.
+    ///
+    /// # Safety
+    /// `cpu` is a live CPU structure of this translator's architecture, not otherwise borrowed;
+    /// `entry` is of the current generation and its block valid; the cells of the hooks and
+    /// counters in all reachable blocks are alive; the thread has `emu_mem`'s handler installed.
+    pub unsafe fn enter(&mut self, cpu: *mut CpuHeader, entry: Entry) -> JitExit {
+        type Enter = unsafe extern "sysv64" fn(u64, u64) -> u64;
+        // SAFETY: the map lives in a box and is changed only by &mut self methods, which cannot
+        // run while generated code does, except from callbacks between its instructions.
+        unsafe { faults::activate(&raw mut *self.map) };
+        // SAFETY: the prologue was written by write_prologue and follows that signature.
+        let code = unsafe {
+            let enter = core::mem::transmute::<u64, Enter>(self.enter_at);
+            enter(cpu as u64 + u64::from(slots::BIAS), entry.0)
+        } as u32;
+        // SAFETY: the caller's promise.
+        let h = unsafe { &mut *cpu };
+        match code {
+            LEAVE_INDIRECT => return JitExit::Indirect,
+            LEAVE_FAULT => return JitExit::Trap,
+            _ => {}
+        }
+        let rec = &self.exits[code as usize];
+        let total = i64::from(self.blocks[rec.block as usize].insns);
+        let e = rec.exit;
+        let done = i64::from(e.insn + 1);
+        match e.kind {
+            ExitKind::Direct => {
+                h.pc = e.pc;
+                JitExit::Direct(ExitId(code))
+            }
+            ExitKind::Budget => {
+                h.pc = e.pc;
+                JitExit::Budget
+            }
+            ExitKind::Trap(kind) => {
+                // A fault-like trap that names another pc stands for the instruction there.
+                let retires = kind.retires() || e.pc != e.insn_pc;
+                h.raise(kind);
+                h.pc = e.pc;
+                h.insn_pc = e.insn_pc;
+                h.budget += total - if retires { done } else { (done - 1).max(0) };
+                JitExit::Trap
+            }
+            ExitKind::HelperTrap => {
+                let retires = TrapKind::from_u8(h.trap).retires();
+                h.pc = if retires { e.pc } else { e.insn_pc };
+                h.budget += total - if retires { done } else { (done - 1).max(0) };
+                JitExit::Trap
+            }
+        }
+    }
+
+    /// Lets `exit` jump to `to` directly. Exits that cannot be linked are left alone.
+    pub fn link(&mut self, exit: ExitId, to: BlockId) {
+        let n = exit.0;
+        let Some(rec) = self.exits.get(n as usize).copied() else { return };
+        let Some(target) = self.blocks.get(to.0 as usize).copied() else { return };
+        if rec.exit.kind != ExitKind::Direct || !target.valid || rec.to != NIL {
+            return;
+        }
+        self.arena.patch(rec.exit.patch, target.off);
+        let head = target.incoming;
+        if head != NIL {
+            self.exits[head as usize].prev = n;
+        }
+        let rec = &mut self.exits[n as usize];
+        rec.to = to.0;
+        rec.next = head;
+        rec.prev = NIL;
+        self.blocks[to.0 as usize].incoming = n;
+    }
+
+    fn unlink(&mut self, n: u32) {
+        let rec = self.exits[n as usize];
+        if rec.to == NIL {
+            return;
+        }
+        self.arena.patch(rec.exit.patch, rec.exit.stub);
+        if rec.prev != NIL {
+            self.exits[rec.prev as usize].next = rec.next;
+        } else {
+            self.blocks[rec.to as usize].incoming = rec.next;
+        }
+        if rec.next != NIL {
+            self.exits[rec.next as usize].prev = rec.prev;
+        }
+        let rec = &mut self.exits[n as usize];
+        rec.to = NIL;
+        rec.next = NIL;
+        rec.prev = NIL;
+    }
+
+    /// Undoes every link to `block`.
+    pub fn unlink_all_to(&mut self, block: BlockId) {
+        while let Some(b) = self.blocks.get(block.0 as usize) {
+            if b.incoming == NIL {
+                break;
+            }
+            self.unlink(b.incoming);
+        }
+    }
+
+    /// Makes sure the code of `block` is not reached again: unlinks it in both directions and
+    /// removes it from the indirect branch table. Its memory is reused after the next flush.
+    pub fn invalidate(&mut self, block: BlockId) {
+        let Some(b) = self.blocks.get(block.0 as usize).copied() else { return };
+        self.unlink_all_to(block);
+        for n in b.exits.0..b.exits.1 {
+            self.unlink(n);
+        }
+        self.blocks[block.0 as usize].valid = false;
+        let slot = b.pc as usize & (self.table.len() - 1);
+        let code = self.arena.addr(b.off);
+        if self.table[slot].code == code {
+            self.table[slot] = TableEntry::empty(slot);
+        }
+    }
+
+    /// Lets indirect branches to `pc` find `block`, which begins there.
+    pub fn remember_indirect(&mut self, block: BlockId) {
+        let Some(b) = self.blocks.get(block.0 as usize) else { return };
+        if b.valid {
+            let slot = b.pc as usize & (self.table.len() - 1);
+            self.table[slot] = TableEntry { pc: b.pc, code: self.arena.addr(b.off) };
+        }
+    }
+
+    /// Forgets all indirect branch targets.
+    pub fn clear_indirect(&mut self) {
+        for (n, e) in self.table.iter_mut().enumerate() {
+            *e = TableEntry::empty(n);
+        }
+    }
+
+    /// The machine code of a block and its address.
+    pub fn code(&self, block: BlockId) -> Option<(u64, &[u8])> {
+        let b = self.blocks.get(block.0 as usize)?;
+        Some((self.arena.addr(b.off), self.arena.code(b.off, b.len as usize)))
+    }
+
+    /// The machine code of a block as text, one instruction a line.
+    pub fn disassemble(&self, block: BlockId) -> String {
+        use core::fmt::Write;
+        use iced_x86::{Decoder, DecoderOptions, FastFormatter, Instruction};
+        let Some((addr, code)) = self.code(block) else { return String::new() };
+        let mut out = String::new();
+        let mut text = String::new();
+        let mut formatter = FastFormatter::new();
+        let mut decoder = Decoder::with_ip(64, code, addr, DecoderOptions::NONE);
+        let mut insn = Instruction::default();
+        while decoder.can_decode() {
+            decoder.decode_out(&mut insn);
+            text.clear();
+            formatter.format(&insn, &mut text);
+            let _ = writeln!(out, "{:8x}  {text}", insn.ip() - addr);
+        }
+        out
+    }
+}
+
+/// Reports why a block was not compiled.
+pub fn reason(e: &JitError) -> Option<Unsupported> {
+    match e {
+        JitError::Unsupported(u) => Some(*u),
+        _ => None,
+    }
+}

@@ -1,0 +1,261 @@
+//! Runs a block in the interpreter and in the translator and compares everything a guest sees.
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use emu_cpu::{CpuHeader, GuestArch};
+use emu_interp::{ExitKind, Interp, MXCSR_ALL_MASKED};
+use emu_ir::{Block, HookSite};
+use emu_jit::{Config, Jit, JitError, JitExit};
+use emu_x86::X86Cpu;
+
+/// A small generator of random numbers, so that failures can be repeated by seed.
+pub struct Rng(pub u64);
+
+impl Rng {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut x = self.0;
+        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        x ^ (x >> 31)
+    }
+
+    pub fn below(&mut self, n: u64) -> u64 {
+        self.next() % n
+    }
+
+    pub fn chance(&mut self, percent: u64) -> bool {
+        self.below(100) < percent
+    }
+
+    /// A number that is interesting more often than not.
+    pub fn value(&mut self) -> u64 {
+        match self.below(8) {
+            0 => self.below(3),
+            1 => u64::MAX - self.below(3),
+            2 => 1 << self.below(64),
+            3 => (1u64 << self.below(64)).wrapping_sub(1),
+            4 => self.next() as u32 as u64,
+            _ => self.next(),
+        }
+    }
+}
+
+/// Guest memory for the tests: two pages, the page after them inaccessible.
+pub const DATA: u64 = 0x1000_0000;
+pub const DATA_LEN: usize = 2 * 4096;
+
+pub struct Bench {
+    pub arch: &'static dyn GuestArch,
+    pub jit: Jit,
+    interp: Interp,
+    pub interp_cpu: *mut X86Cpu,
+    pub jit_cpu: *mut X86Cpu,
+    initial: Vec<u8>,
+    pub compiled: u64,
+    pub unsupported: u64,
+    pub faults: u64,
+}
+
+unsafe fn no_hook(_: *mut CpuHeader, _: &HookSite, _: u64, _: u64, _: *const u8) {}
+
+impl Bench {
+    pub fn new(arch: &'static dyn GuestArch) -> Bench {
+        emu_mem::host_fault::install();
+        emu_mem::host_fault::set_crash_handler(|fault, pc| {
+            eprintln!("{fault:?} at host pc {pc:#x}");
+            std::process::abort();
+        });
+        // SAFETY: a fixed range that nothing else in the test process uses.
+        let p = unsafe {
+            libc::mmap(
+                DATA as *mut _,
+                DATA_LEN,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED,
+                -1,
+                0,
+            )
+        };
+        assert_eq!(p as u64, DATA);
+        Bench {
+            arch,
+            jit: Jit::new(arch, Config { code_bytes: 8 << 20, ..Config::default() }).unwrap(),
+            interp: Interp::new(arch.helpers(), no_hook),
+            interp_cpu: arch.new_cpu().cast(),
+            jit_cpu: arch.new_cpu().cast(),
+            initial: vec![0; DATA_LEN],
+            compiled: 0,
+            unsupported: 0,
+            faults: 0,
+        }
+    }
+
+    pub fn memory(&mut self) -> &mut [u8] {
+        // SAFETY: mapped in `new`; one bench at a time per test process and thread.
+        unsafe { std::slice::from_raw_parts_mut(DATA as *mut u8, DATA_LEN) }
+    }
+
+    /// Random registers and memory.
+    pub fn randomize(&mut self, rng: &mut Rng) {
+        let wide = self.arch.word_bytes() == 8;
+        // SAFETY: both structures are live.
+        let (a, b) = unsafe { (&mut *self.interp_cpu, &mut *self.jit_cpu) };
+        for n in 0..16 {
+            let v = if rng.chance(60) {
+                DATA + 64 + rng.below(DATA_LEN as u64 - 32)
+            } else {
+                rng.value()
+            };
+            let v = if wide { v } else { v as u32 as u64 };
+            let v = if !wide && n >= 8 { 0 } else { v };
+            a.gpr[n] = v;
+            b.gpr[n] = v;
+            for k in 0..32 {
+                let x = rng.next() as u8;
+                // The upper halves belong to AVX, which the guest does not have.
+                let x = if k < 16 { x } else { 0 };
+                a.vec[n].0[k] = x;
+                b.vec[n].0[k] = x;
+            }
+        }
+        let flags = rng.next() as u16 & emu_ir::flags::ALL;
+        a.hdr.set_flags(flags);
+        b.hdr.set_flags(flags);
+        let mut initial = std::mem::take(&mut self.initial);
+        for c in initial.chunks_mut(8) {
+            let v = if rng.chance(20) { DATA + rng.below(DATA_LEN as u64) } else { rng.value() };
+            c.copy_from_slice(&v.to_le_bytes());
+        }
+        self.initial = initial;
+    }
+
+    /// Runs the block in both tiers; what differs, if anything does. `Ok(false)` when the
+    /// translator declined the block.
+    pub fn check(&mut self, block: &Block) -> Result<bool, String> {
+        let compiled = match self.jit.compile(block) {
+            Ok(c) => c,
+            Err(JitError::Full) => {
+                self.jit.flush();
+                self.jit.compile(block).map_err(|e| e.to_string())?
+            }
+            Err(JitError::Unsupported(emu_jit::Unsupported::Malformed)) => {
+                return Err(format!("refused as malformed\n{}", show(block)));
+            }
+            Err(_) => {
+                self.unsupported += 1;
+                return Ok(false);
+            }
+        };
+        self.compiled += 1;
+        let initial = std::mem::take(&mut self.initial);
+        self.memory().copy_from_slice(&initial);
+        // SAFETY: the structures are live, the block is well formed.
+        let exit = unsafe {
+            (*self.interp_cpu).hdr.trap = 0;
+            self.interp.run(self.interp_cpu.cast(), block, MXCSR_ALL_MASKED)
+        };
+        let memory = self.memory().to_vec();
+        self.memory().copy_from_slice(&initial);
+        self.initial = initial;
+        let budget = 1_000_000;
+        // SAFETY: as above; the entry is of the current generation.
+        let jit_exit = unsafe {
+            (*self.jit_cpu).hdr.trap = 0;
+            (*self.jit_cpu).hdr.budget = budget;
+            self.jit.enter(self.jit_cpu.cast(), compiled.entry)
+        };
+        // SAFETY: both structures are live.
+        let (a, b) = unsafe { (&*self.interp_cpu, &*self.jit_cpu) };
+        let mut wrong = String::new();
+        let mut differ = |what: &str, x: String, y: String| {
+            if x != y {
+                wrong += &format!("{what}\n  interpreter {x}\n  translator  {y}\n");
+            }
+        };
+        let kind = match exit.kind {
+            ExitKind::Jump => "direct",
+            ExitKind::Indirect(_) => "indirect",
+            ExitKind::Trap => "trap",
+        };
+        let jit_kind = match jit_exit {
+            // A computed target that turned out constant is a direct exit.
+            JitExit::Direct(_) if kind == "indirect" => kind,
+            JitExit::Direct(_) => "direct",
+            JitExit::Indirect => "indirect",
+            JitExit::Trap => "trap",
+            JitExit::Budget => "budget",
+        };
+        let hex = |x: u64| format!("{x:#x}");
+        differ("exit", kind.into(), jit_kind.into());
+        differ("pc", hex(a.hdr.pc), hex(b.hdr.pc));
+        differ("trap", a.hdr.trap.to_string(), b.hdr.trap.to_string());
+        if a.hdr.trap == emu_ir::TrapKind::PageFault as u8 {
+            self.faults += 1;
+            differ("fault address", hex(a.hdr.trap_addr), hex(b.hdr.trap_addr));
+            differ("fault access", a.hdr.trap_access.to_string(), b.hdr.trap_access.to_string());
+        }
+        differ("retired", exit.retired.to_string(), (budget - b.hdr.budget).to_string());
+        for n in 0..16 {
+            differ(&format!("gpr {n}"), hex(a.gpr[n]), hex(b.gpr[n]));
+            differ(&format!("vec {n}"), format!("{:?}", a.vec[n]), format!("{:?}", b.vec[n]));
+        }
+        differ("flags", format!("{:b}", a.hdr.flags()), format!("{:b}", b.hdr.flags()));
+        differ("scratch", format!("{:?}", a.scratch), format!("{:?}", b.scratch));
+        differ("x87", format!("{:?}", a.x87), format!("{:?}", b.x87));
+        let system = |c: &X86Cpu| {
+            format!("{:?}", (c.sys_flags, c.mxcsr, c.selectors, c.fs_base, c.gs_base))
+        };
+        differ("system state", system(a), system(b));
+        if memory != self.memory() {
+            let m = self.memory().to_vec();
+            let at = (0..DATA_LEN).find(|&k| memory[k] != m[k]).unwrap_or(0);
+            wrong += &format!("memory at {at:#x}: {:#x} {:#x}\n", memory[at], m[at]);
+        }
+        if wrong.is_empty() {
+            return Ok(true);
+        }
+        Err(format!("{wrong}{}{}", show(block), self.jit.disassemble(compiled.id)))
+    }
+}
+
+/// The ops of a block, one a line.
+pub fn show(block: &Block) -> String {
+    let mut out = String::new();
+    for (n, i) in block.insts.iter().enumerate() {
+        let name = |v: emu_ir::Val| if v.is_some() { format!("v{}", v.0) } else { "-".into() };
+        out += &format!(
+            "v{n:<4} {:?}.{} sub {:#x} {} {} imm {:#x}\n",
+            i.op,
+            i.ty.name(),
+            i.sub,
+            name(i.a),
+            name(i.b),
+            i.imm
+        );
+    }
+    out
+}
+
+/// Remembers the shortest failure.
+#[derive(Default)]
+pub struct Shortest {
+    failures: usize,
+    best: Option<(usize, String)>,
+}
+
+impl Shortest {
+    pub fn note(&mut self, ops: usize, result: Result<bool, String>, what: impl Fn() -> String) {
+        if let Err(e) = result {
+            self.failures += 1;
+            if self.best.as_ref().is_none_or(|(n, _)| ops < *n) {
+                self.best = Some((ops, format!("{}\n{e}", what())));
+            }
+        }
+    }
+
+    pub fn assert_none(&self) {
+        if let Some((_, text)) = &self.best {
+            panic!("{} failures; the shortest: {text}", self.failures);
+        }
+    }
+}
