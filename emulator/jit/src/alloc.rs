@@ -261,10 +261,10 @@ impl Compiler<'_> {
         let a = self.root_gpr(x)?;
         if let Kind::Const(c) = self.st.root(y).kind {
             let c = if minus { c.wrapping_neg() } else { c };
-            // Only the low 32 bits matter where c does not fit, because then the type is i32.
-            let c = if c as i64 == i64::from(c as i32) { c as i32 } else { c as u32 as i32 };
-            self.asm.lea(Ty::I64, d, Mem::at(a, c));
-            return Ok(());
+            if c as i64 == i64::from(c as i32) {
+                self.asm.lea(Ty::I64, d, Mem::at(a, c as i32));
+                return Ok(());
+            }
         }
         let b = self.root_gpr(y)?;
         if minus {

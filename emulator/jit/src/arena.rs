@@ -36,9 +36,7 @@ impl Arena {
             if libc::ftruncate(fd, size as libc::off_t) != 0 {
                 return fail(fd);
             }
-            let map = |prot| {
-                libc::mmap(core::ptr::null_mut(), size, prot, libc::MAP_SHARED, fd, 0)
-            };
+            let map = |prot| libc::mmap(core::ptr::null_mut(), size, prot, libc::MAP_SHARED, fd, 0);
             let rw = map(libc::PROT_READ | libc::PROT_WRITE);
             if rw == libc::MAP_FAILED {
                 return fail(fd);

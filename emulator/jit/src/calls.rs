@@ -226,9 +226,10 @@ impl Compiler<'_> {
                 let data = if i.b.is_some() {
                     let m = Mem::at(RSP, SCRATCH);
                     if i.ty.is_int() {
-                        if let Some(c) = self.const_of(i.b).and_then(|c| {
-                            (c as i64 == i64::from(c as i32)).then_some(c as i32)
-                        }) {
+                        if let Some(c) = self
+                            .const_of(i.b)
+                            .and_then(|c| (c as i64 == i64::from(c as i32)).then_some(c as i32))
+                        {
                             self.asm.store_imm(Ty::I64, m, c);
                         } else {
                             let r = self.gpr(i.b)?;

@@ -78,7 +78,11 @@ enum What {
     /// Just leave.
     Plain(u32),
     /// Write back this part of the snapshots, give back budget, go on.
-    Side { exit: u32, snaps: (u32, u32), refund: i32 },
+    Side {
+        exit: u32,
+        snaps: (u32, u32),
+        refund: i32,
+    },
 }
 
 impl Pending {

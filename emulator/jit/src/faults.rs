@@ -178,12 +178,8 @@ pub unsafe fn activate(map: *mut FaultMap) {
 
 /// Forgets `map` if it is the active one.
 pub fn deactivate(map: *mut FaultMap) {
-    let _ = ACTIVE.compare_exchange(
-        map,
-        core::ptr::null_mut(),
-        Ordering::AcqRel,
-        Ordering::Relaxed,
-    );
+    let _ =
+        ACTIVE.compare_exchange(map, core::ptr::null_mut(), Ordering::AcqRel, Ordering::Relaxed);
 }
 
 /// The general registers of a context in encoding order.

@@ -324,7 +324,11 @@ impl Compiler<'_> {
                 return Ok(());
             }
             self.asm.shift_imm(op, w, d, n);
-            if rotate || narrow { self.clobber_flags() } else { self.host_flags_of_this() }
+            if rotate || narrow {
+                self.clobber_flags()
+            } else {
+                self.host_flags_of_this()
+            }
             let bits = match op {
                 Shift::Shr => bits_a.min(ty.bits()).saturating_sub(u32::from(n)),
                 Shift::Shl => (bits_a + u32::from(n)).min(w.bits()),

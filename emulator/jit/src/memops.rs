@@ -70,7 +70,11 @@ impl Compiler<'_> {
         if !i.ty.is_int() {
             let d = self.alloc_xmm()?;
             self.fault_point();
-            if a.aligned { self.vec_load_aligned(i.ty, d, m) } else { self.vec_load(i.ty, d, m) }
+            if a.aligned {
+                self.vec_load_aligned(i.ty, d, m)
+            } else {
+                self.vec_load(i.ty, d, m)
+            }
             self.release(&[i.a, i.b]);
             self.define_xmm(d, i.ty);
             return Ok(());
@@ -165,7 +169,11 @@ impl Compiler<'_> {
             let r = self.root_of(c);
             let s = self.root_xmm(r)?;
             self.fault_point();
-            if a.aligned { self.vec_store_aligned(i.ty, m, s) } else { self.vec_store(i.ty, m, s) }
+            if a.aligned {
+                self.vec_store_aligned(i.ty, m, s)
+            } else {
+                self.vec_store(i.ty, m, s)
+            }
             self.release(&[i.a, i.b, c]);
             return Ok(());
         }

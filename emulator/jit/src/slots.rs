@@ -162,9 +162,7 @@ impl Compiler<'_> {
         let root = *self.st.root(s.root);
         if root.home == Home::Slot((unit * 8) as u16 + u16::from(s.lo)) {
             let elsewhere = root.slots > 1;
-            if (root.live > 0 || elsewhere)
-                && root.reg == NOREG
-                && matches!(root.kind, Kind::Plain)
+            if (root.live > 0 || elsewhere) && root.reg == NOREG && matches!(root.kind, Kind::Plain)
             {
                 if root.class.is_int() {
                     self.root_gpr(s.root)?;
@@ -366,7 +364,9 @@ impl Compiler<'_> {
                 self.asm.store(Ty::I64, m, a);
                 self.clobber_flags();
                 match self.st.root(y).kind {
-                    Kind::Const(c) => self.asm.alu_imm(op, Ty::I64, Rm::M(m), c as i32),
+                    Kind::Const(c) if c as i64 == i64::from(c as i32) => {
+                        self.asm.alu_imm(op, Ty::I64, Rm::M(m), c as i32);
+                    }
                     _ => {
                         let b = self.root_gpr(y)?;
                         self.asm.alu_mem(op, Ty::I64, m, b);

@@ -308,11 +308,7 @@ pub const VSPILL: u8 = 0x80;
 
 /// Offset from rsp of a spill slot.
 pub const fn spill_offset(n: u8) -> i32 {
-    if n & VSPILL != 0 {
-        8 * SPILLS as i32 + 32 * (n & !VSPILL) as i32
-    } else {
-        8 * n as i32
-    }
+    if n & VSPILL != 0 { 8 * SPILLS as i32 + 32 * (n & !VSPILL) as i32 } else { 8 * n as i32 }
 }
 
 /// Offset from rsp of 64 bytes for data passed to callbacks by address.

@@ -31,13 +31,10 @@ impl Gen<'_> {
 
     /// A value of type `ty`.
     fn int(&mut self, ty: Ty) -> Val {
-        let known: Vec<Val> =
-            self.ints.iter().filter(|(_, t)| *t == ty).map(|(v, _)| *v).collect();
+        let known: Vec<Val> = self.ints.iter().filter(|(_, t)| *t == ty).map(|(v, _)| *v).collect();
         let recent = known.len().min(6);
         match self.rng.below(10) {
-            0..=4 if recent > 0 => {
-                known[known.len() - 1 - self.rng.below(recent as u64) as usize]
-            }
+            0..=4 if recent > 0 => known[known.len() - 1 - self.rng.below(recent as u64) as usize],
             5 => {
                 let c = self.rng.value();
                 self.b.iconst(ty, c)
@@ -220,10 +217,7 @@ impl Gen<'_> {
                 let conds: Vec<Cond> = Cond::ALL
                     .into_iter()
                     .filter(|c| {
-                        !matches!(
-                            c,
-                            Cond::O | Cond::No | Cond::S | Cond::Ns | Cond::P | Cond::Np
-                        )
+                        !matches!(c, Cond::O | Cond::No | Cond::S | Cond::Ns | Cond::P | Cond::Np)
                     })
                     .collect();
                 let cond = conds[self.rng.below(conds.len() as u64) as usize];
@@ -275,7 +269,8 @@ impl Gen<'_> {
             }
             23 => {
                 let v = self.int(Ty::I64);
-                let v = self.b.bin(Op::And, Ty::I64, v, (DATA_LEN - 1) as u64);
+                // Aligned: the kernel slows atomics that cross a cache line down to a crawl.
+                let v = self.b.bin(Op::And, Ty::I64, v, (DATA_LEN - 8) as u64);
                 let a = self.b.bin(Op::Add, Ty::I64, v, DATA);
                 let x = self.int(ty);
                 let r = if self.rng.chance(70) {
@@ -330,8 +325,7 @@ impl Gen<'_> {
                     hi
                 };
                 let d = self.b.bin(Op::Or, ty, d, 1);
-                let (q, r) =
-                    if signed { (Op::DivS, Op::RemS) } else { (Op::DivU, Op::RemU) };
+                let (q, r) = if signed { (Op::DivS, Op::RemS) } else { (Op::DivU, Op::RemU) };
                 let q = self.b.div(q, ty, hi, lo, d);
                 let r = self.b.div(r, ty, hi, lo, d);
                 self.ints.push((q, ty));

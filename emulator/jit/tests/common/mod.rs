@@ -202,9 +202,8 @@ impl Bench {
         differ("flags", format!("{:b}", a.hdr.flags()), format!("{:b}", b.hdr.flags()));
         differ("scratch", format!("{:?}", a.scratch), format!("{:?}", b.scratch));
         differ("x87", format!("{:?}", a.x87), format!("{:?}", b.x87));
-        let system = |c: &X86Cpu| {
-            format!("{:?}", (c.sys_flags, c.mxcsr, c.selectors, c.fs_base, c.gs_base))
-        };
+        let system =
+            |c: &X86Cpu| format!("{:?}", (c.sys_flags, c.mxcsr, c.selectors, c.fs_base, c.gs_base));
         differ("system state", system(a), system(b));
         if memory != self.memory() {
             let m = self.memory().to_vec();
