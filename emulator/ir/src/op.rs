@@ -174,6 +174,61 @@ pub enum Op {
 }
 
 impl Op {
+    /// All ops, in numeric order.
+    pub const ALL: [Op; Op::COUNT] = [
+        Op::InsnStart,
+        Op::Const,
+        Op::Get,
+        Op::Put,
+        Op::Add,
+        Op::Sub,
+        Op::And,
+        Op::Or,
+        Op::Xor,
+        Op::Shl,
+        Op::Shr,
+        Op::Sar,
+        Op::Rol,
+        Op::Ror,
+        Op::Mul,
+        Op::MulHiU,
+        Op::MulHiS,
+        Op::DivU,
+        Op::RemU,
+        Op::DivS,
+        Op::RemS,
+        Op::Not,
+        Op::Neg,
+        Op::Bswap,
+        Op::Clz,
+        Op::Ctz,
+        Op::Popcnt,
+        Op::Zext,
+        Op::Sext,
+        Op::Trunc,
+        Op::Cmp,
+        Op::Select,
+        Op::Lea,
+        Op::Load,
+        Op::Store,
+        Op::ProbeWrite,
+        Op::AtomicRmw,
+        Op::AtomicCas,
+        Op::Fence,
+        Op::FlagsSet,
+        Op::FlagsCond,
+        Op::FlagsGet,
+        Op::Vec,
+        Op::Call,
+        Op::ExitIf,
+        Op::Jump,
+        Op::JumpInd,
+        Op::Trap,
+        Op::ReturnHint,
+        Op::Hook,
+        Op::Counter,
+    ];
+
     /// Number of ops.
     pub const COUNT: usize = Op::Counter as usize + 1;
 
@@ -257,7 +312,21 @@ enum Shape {
 }
 
 impl Op {
+    #[inline(always)]
     const fn shape(self) -> Shape {
+        const SHAPES: [Shape; 256] = {
+            let mut table = [Shape::Ab; 256];
+            let mut n = 0;
+            while n < Op::ALL.len() {
+                table[Op::ALL[n] as usize] = Op::ALL[n].shape_of();
+                n += 1;
+            }
+            table
+        };
+        SHAPES[self as u8 as usize]
+    }
+
+    const fn shape_of(self) -> Shape {
         match self {
             Op::InsnStart | Op::Const | Op::Get => Shape::None,
             Op::Select
@@ -430,6 +499,9 @@ pub struct Inst {
     pub imm: u64,
 }
 
+/// An entry for every number a [`Val`] can be, so that indexing needs no check.
+pub(crate) type ValTable<T> = [T; 1 << 16];
+
 /// In [`Inst::sub`] of loads and stores: the address wraps modulo 2^32.
 const ADDR32: u16 = 0x100;
 /// In [`Inst::sub`] of loads and stores: a misaligned address is a protection fault.
@@ -570,6 +642,40 @@ impl Inst {
         } else if shape == Shape::Call {
             let [_, _, c, d] = self.call_args();
             [c, d].into_iter().filter(|v| v.is_some()).for_each(f);
+        }
+    }
+
+    /// Replaces every value operand by its entry in `table`, whose entry for [`Val::NONE`] is
+    /// [`Val::NONE`]. The same as [`Inst::map_operands`], without branches on the common path.
+    #[inline(always)]
+    pub(crate) fn map_by_table(&mut self, table: &ValTable<Val>) {
+        let shape = self.op.shape();
+        let (a, b) = (table[self.a.index()], table[self.b.index()]);
+        let none = shape as u8 == Shape::None as u8;
+        self.a = if none { self.a } else { a };
+        self.b = if none { self.b } else { b };
+        let with_c = self.with_c(table[self.c().index()]).imm;
+        self.imm = if shape as u8 == Shape::Abc as u8 { with_c } else { self.imm };
+        if shape == Shape::Call {
+            let [_, _, c, d] = self.call_args();
+            let (c, d) = (table[c.index()], table[d.index()]);
+            self.imm = (self.imm & !0xffff_ffff) | c.0 as u64 | (d.0 as u64) << 16;
+        }
+    }
+
+    /// Sets the entry of every value operand if `on`; that of [`Val::NONE`] may be set too.
+    #[inline(always)]
+    pub(crate) fn mark_operands(&self, on: bool, table: &mut ValTable<bool>) {
+        let shape = self.op.shape();
+        let none = shape as u8 == Shape::None as u8;
+        table[if none { Val::NONE.index() } else { self.a.index() }] |= on;
+        table[if none { Val::NONE.index() } else { self.b.index() }] |= on;
+        let abc = shape as u8 == Shape::Abc as u8;
+        table[if abc { self.c().index() } else { Val::NONE.index() }] |= on;
+        if shape == Shape::Call {
+            let [_, _, c, d] = self.call_args();
+            table[c.index()] |= on;
+            table[d.index()] |= on;
         }
     }
 

@@ -1,17 +1,59 @@
 //! The backward sweep: dead flag definitions, dead values, and the renumbering.
 
-use super::touch;
+use super::{touch, val_table};
 use crate::flags::{ALL, FlagMask};
+use crate::op::ValTable;
 use crate::{Block, Inst, Op, Operand, Target, Val};
 
 /// Buffers of the backward sweep.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Dead {
     /// Per op: its result is used, or it has an effect.
-    live: Vec<bool>,
+    live: Box<ValTable<bool>>,
     /// Per op: its number after the removal.
-    number: Vec<Val>,
+    number: Box<ValTable<Val>>,
 }
+
+impl Default for Dead {
+    fn default() -> Dead {
+        Dead { live: val_table(false), number: val_table(Val::NONE) }
+    }
+}
+
+/// How the sweep treats an op.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Class {
+    /// Stays if its result is used.
+    Pure,
+    /// Stays.
+    Effect,
+    /// Stays, and may show the flags to whoever handles the fault or runs next.
+    Shows,
+    /// Looked at one by one.
+    Special,
+}
+
+const CLASSES: [Class; 256] = {
+    let mut table = [Class::Effect; 256];
+    let mut n = 0;
+    while n < Op::ALL.len() {
+        let op = Op::ALL[n];
+        table[op as usize] = match op {
+            Op::FlagsSet
+            | Op::FlagsCond
+            | Op::FlagsGet
+            | Op::Call
+            | Op::Hook
+            | Op::ExitIf
+            | Op::Vec => Class::Special,
+            op if op.may_fault() || op.is_terminator() => Class::Shows,
+            op if op.defines() => Class::Pure,
+            _ => Class::Effect,
+        };
+        n += 1;
+    }
+    table
+};
 
 /// What becomes of a flag definition.
 enum Definition {
@@ -41,89 +83,94 @@ fn definition(i: &Inst, live: &mut FlagMask) -> Definition {
 impl Dead {
     pub fn run(&mut self, block: &mut Block, target: &(impl Target + ?Sized)) {
         let n = block.insts.len();
-        self.live.clear();
-        self.live.resize(n, false);
+        self.live[..n].fill(false);
         // Flags somebody may read after the current op.
         let mut flags = ALL;
         for at in (0..n).rev() {
-            let mut i = block.insts[at];
-            let keep = match i.op {
-                Op::FlagsSet => match definition(&i, &mut flags) {
-                    Definition::Remove => false,
-                    Definition::Keep => true,
-                    Definition::DropKept => {
-                        i = i.with_c(Val::NONE);
-                        block.insts[at] = i;
-                        true
-                    }
-                },
-                Op::FlagsCond if self.live[at] => {
-                    flags |= i.cond().uses();
-                    true
-                }
-                Op::FlagsGet if self.live[at] => {
-                    flags |= i.imm as FlagMask;
-                    true
-                }
-                Op::Call => {
-                    let t = touch(block, &i, target);
-                    let (reads, writes) = t.map_or((true, true), |t| (t.reads, t.writes));
-                    if reads {
-                        flags = ALL;
-                    }
-                    // A pure helper whose result is unused need not run; one that reads may still
-                    // look at memory.
-                    reads || writes || self.live[at]
-                }
-                Op::Hook => {
-                    if touch(block, &i, target).is_none_or(|t| t.reads) {
-                        flags = ALL;
-                    }
-                    true
-                }
-                Op::ExitIf if never(&block.insts, &i) => false,
-                Op::Vec if i.vec_op().uses_mxcsr() => {
+            let i = block.insts[at];
+            let used = self.live[at];
+            let keep = match CLASSES[i.op as usize] {
+                Class::Pure => used,
+                Class::Effect => true,
+                Class::Shows => {
                     flags = ALL;
                     true
                 }
-                Op::Vec => self.live[at],
-                op if op.may_fault() || op.is_terminator() || op == Op::ExitIf => {
-                    flags = ALL;
-                    true
-                }
-                op if op.defines() => self.live[at],
-                _ => true,
+                Class::Special => special(block, at, used, &mut flags, target),
             };
             self.live[at] = keep;
-            if keep {
-                let live = &mut self.live;
-                i.for_each_operand(|v| live[v.index()] = true);
-            }
+            // Read again: the kept flags may have been dropped.
+            block.insts[at].mark_operands(keep, &mut self.live);
         }
         self.compact(block);
     }
 
     fn compact(&mut self, block: &mut Block) {
-        self.number.clear();
-        self.number.resize(block.insts.len(), Val::NONE);
-        let mut to = 0;
+        let mut to = 0u16;
         for at in 0..block.insts.len() {
-            if !self.live[at] {
-                continue;
-            }
             let mut i = block.insts[at];
-            let number = &self.number;
-            i.map_operands(|v| number[v.index()]);
-            if i.op == Op::InsnStart
-                && let Some(insn) = block.insns.get_mut(usize::from(i.sub))
-            {
-                insn.first = to;
-            }
+            i.map_by_table(&self.number);
+            // An op that goes is overwritten by the next one that stays.
             block.insts[usize::from(to)] = i;
             self.number[at] = Val(to);
-            to += 1;
+            to += u16::from(self.live[at]);
         }
         block.insts.truncate(usize::from(to));
+        for insn in &mut block.insns {
+            insn.first = self.number[usize::from(insn.first)].0;
+        }
+    }
+}
+
+/// Whether the op at `at` stays; moves `flags` to before it.
+fn special(
+    block: &mut Block,
+    at: usize,
+    used: bool,
+    flags: &mut FlagMask,
+    target: &(impl Target + ?Sized),
+) -> bool {
+    let i = block.insts[at];
+    match i.op {
+        Op::FlagsSet => match definition(&i, flags) {
+            Definition::Remove => false,
+            Definition::Keep => true,
+            Definition::DropKept => {
+                block.insts[at] = i.with_c(Val::NONE);
+                true
+            }
+        },
+        Op::FlagsCond => {
+            *flags |= if used { i.cond().uses() } else { 0 };
+            used
+        }
+        Op::FlagsGet => {
+            *flags |= if used { i.imm as FlagMask } else { 0 };
+            used
+        }
+        Op::Call => {
+            let t = touch(&block.hooks, &i, target);
+            let (reads, writes) = t.map_or((true, true), |t| (t.reads, t.writes));
+            if reads {
+                *flags = ALL;
+            }
+            // A pure helper whose result is unused need not run; one that reads may still look at
+            // memory.
+            reads || writes || used
+        }
+        Op::Hook => {
+            if touch(&block.hooks, &i, target).is_none_or(|t| t.reads) {
+                *flags = ALL;
+            }
+            true
+        }
+        Op::ExitIf if never(&block.insts, &i) => false,
+        Op::Vec if !i.vec_op().uses_mxcsr() => used,
+        // Side exits, and floating-point ops, which may trap.
+        _ => {
+            *flags = ALL;
+            true
+        }
     }
 }
 

@@ -24,82 +24,31 @@ fn as_const(insts: &[Inst], v: Val) -> Option<u64> {
     (i.op == Op::Const && i.ty.is_int()).then_some(i.imm)
 }
 
-/// Folds op `i`, whose operands stand in `insts`.
+/// [`fold`] for the binary integer ops.
 #[inline]
-pub(super) fn fold(insts: &[Inst], mut i: Inst) -> Folded {
-    let mut changed = false;
-    if i.op.takes_imm()
-        && let Some(imm) = as_const(insts, i.b)
-    {
-        changed = immediate(&mut i, imm);
-    }
+pub(super) fn fold_binary(insts: &[Inst], i: &Inst) -> Folded {
     let a = as_const(insts, i.a);
-    let folded = match i.op {
-        Op::Add
-        | Op::Sub
-        | Op::And
-        | Op::Or
-        | Op::Xor
-        | Op::Shl
-        | Op::Shr
-        | Op::Sar
-        | Op::Rol
-        | Op::Ror
-        | Op::Mul
-        | Op::MulHiU
-        | Op::MulHiS => binary(&i, a),
-        Op::Cmp => match (a, i.rhs()) {
-            (Some(a), Operand::Imm(b)) => {
-                constant(Ty::I8, u64::from(scalar::compare(i.cond(), i.ty, a, b)))
-            }
-            _ => Folded::Same,
-        },
-        Op::Not | Op::Neg | Op::Bswap | Op::Clz | Op::Ctz | Op::Popcnt => match a {
-            Some(a) => constant(i.ty, scalar::unary(i.op, i.ty, a)),
-            None => Folded::Same,
-        },
-        Op::Zext | Op::Sext | Op::Trunc => convert(insts, &i, a),
-        Op::Select => match a {
-            Some(0) => Folded::Value(i.c()),
-            Some(_) => Folded::Value(i.b),
-            None if i.b == i.c() => Folded::Value(i.b),
-            None => Folded::Same,
-        },
-        Op::Lea => lea(insts, i),
-        _ => Folded::Same,
-    };
-    match folded {
-        Folded::Same if changed => Folded::Changed(i),
-        folded => folded,
+    if !i.b.is_some() {
+        return immediate_rhs(i, a, i.imm);
     }
-}
-
-/// Puts a constant second operand into the immediate, if it fits.
-fn immediate(i: &mut Inst, imm: u64) -> bool {
-    if i.op != Op::FlagsSet {
-        i.imm = imm;
-    } else {
-        let signed = flags::sext(i.ty, imm);
-        if i64::from(signed as i32) != signed {
-            return false;
-        }
-        i.imm |= u64::from((imm & i.ty.mask()) as u32);
-    }
-    i.b = Val::NONE;
-    true
-}
-
-fn binary(i: &Inst, a: Option<u64>) -> Folded {
-    if i.b.is_some() {
-        let zero = matches!(i.op, Op::Xor | Op::Sub) && i.a == i.b;
-        let same = matches!(i.op, Op::And | Op::Or) && i.a == i.b;
-        return match (zero, same) {
-            (true, _) => constant(i.ty, 0),
-            (_, true) => Folded::Value(i.a),
-            _ => Folded::Same,
+    if let Some(imm) = as_const(insts, i.b) {
+        return match immediate_rhs(i, a, imm) {
+            Folded::Same => Folded::Changed(Inst { b: Val::NONE, imm, ..*i }),
+            folded => folded,
         };
     }
-    let b = i.imm;
+    if i.a != i.b {
+        return Folded::Same;
+    }
+    match i.op {
+        Op::Xor | Op::Sub => constant(i.ty, 0),
+        Op::And | Op::Or => Folded::Value(i.a),
+        _ => Folded::Same,
+    }
+}
+
+/// A binary op with the second operand `b`.
+fn immediate_rhs(i: &Inst, a: Option<u64>, b: u64) -> Folded {
     if let Some(a) = a {
         return constant(i.ty, scalar::binary(i.op, i.ty, a, b));
     }
@@ -117,6 +66,64 @@ fn binary(i: &Inst, a: Option<u64>) -> Folded {
     } else {
         Folded::Same
     }
+}
+
+/// Folds op `i`, whose operands stand in `insts`.
+pub(super) fn fold(insts: &[Inst], i: &Inst) -> Folded {
+    let a = as_const(insts, i.a);
+    match i.op {
+        Op::Add
+        | Op::Sub
+        | Op::And
+        | Op::Or
+        | Op::Xor
+        | Op::Shl
+        | Op::Shr
+        | Op::Sar
+        | Op::Rol
+        | Op::Ror
+        | Op::Mul
+        | Op::MulHiU
+        | Op::MulHiS => fold_binary(insts, i),
+        Op::Cmp => {
+            let b = if i.b.is_some() { as_const(insts, i.b) } else { Some(i.imm) };
+            match (a, b) {
+                (Some(a), Some(b)) => {
+                    constant(Ty::I8, u64::from(scalar::compare(i.cond(), i.ty, a, b)))
+                }
+                (None, Some(imm)) if i.b.is_some() => {
+                    Folded::Changed(Inst { b: Val::NONE, imm, ..*i })
+                }
+                _ => Folded::Same,
+            }
+        }
+        Op::FlagsSet => match as_const(insts, i.b) {
+            Some(imm) => flags_immediate(i, imm),
+            None => Folded::Same,
+        },
+        Op::Not | Op::Neg | Op::Bswap | Op::Clz | Op::Ctz | Op::Popcnt => match a {
+            Some(a) => constant(i.ty, scalar::unary(i.op, i.ty, a)),
+            None => Folded::Same,
+        },
+        Op::Zext | Op::Sext | Op::Trunc => convert(insts, i, a),
+        Op::Select => match a {
+            Some(0) => Folded::Value(i.c()),
+            Some(_) => Folded::Value(i.b),
+            None if i.b == i.c() => Folded::Value(i.b),
+            None => Folded::Same,
+        },
+        Op::Lea => lea(insts, i),
+        _ => Folded::Same,
+    }
+}
+
+/// A flag definition with the constant second operand `imm`, if it fits.
+fn flags_immediate(i: &Inst, imm: u64) -> Folded {
+    let signed = flags::sext(i.ty, imm);
+    if i64::from(signed as i32) != signed {
+        return Folded::Same;
+    }
+    Folded::Changed(Inst { b: Val::NONE, imm: i.imm | u64::from((imm & i.ty.mask()) as u32), ..*i })
 }
 
 fn convert(insts: &[Inst], i: &Inst, a: Option<u64>) -> Folded {
@@ -142,7 +149,8 @@ fn retarget(i: &Inst, inner: &Inst) -> Inst {
     Inst { a: inner.a, sub: inner.sub, ..*i }
 }
 
-fn lea(insts: &[Inst], mut i: Inst) -> Folded {
+fn lea(insts: &[Inst], i: &Inst) -> Folded {
+    let mut i = *i;
     let mut sum = i.imm;
     let mut changed = false;
     if let Some(base) = as_const(insts, i.a) {

@@ -1,64 +1,115 @@
 //! The forward sweep.
 
-use super::fold::{FlagDef, Folded, fold, read_flags};
+use super::fold::{FlagDef, Folded, fold, fold_binary, read_flags};
 use super::slots::{Known, Slots};
-use super::touch;
+use super::{touch, val_table};
+use crate::op::ValTable;
 use crate::{Block, Inst, Op, Operand, Target, Ty, Val};
 
 /// Buffers of the forward sweep.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Forward {
     slots: Slots,
     /// For each op, the value to use for its result.
-    instead: Vec<Val>,
+    instead: Box<ValTable<Val>>,
+}
+
+impl Default for Forward {
+    fn default() -> Forward {
+        Forward { slots: Slots::default(), instead: val_table(Val::NONE) }
+    }
 }
 
 impl Forward {
     pub fn run(&mut self, block: &mut Block, target: &(impl Target + ?Sized)) {
         self.slots.clear();
-        self.instead.clear();
-        self.instead.extend((0..block.insts.len()).map(|n| Val(n as u16)));
         let mut flags: Option<FlagDef> = None;
-        for at in 0..block.insts.len() {
-            let mut i = block.insts[at];
-            let instead = &self.instead;
-            i.map_operands(|v| instead[v.index()]);
-            let before = &block.insts[..at];
+        let Block { insts, hooks, .. } = block;
+        for at in 0..insts.len() {
+            // Ops are changed in place and read field by field: copying one right after writing
+            // parts of it would stall.
+            let (before, rest) = insts.split_at_mut(at);
+            let i = &mut rest[0];
+            i.map_by_table(&self.instead);
+            self.instead[at] = Val(at as u16);
             let folded = match i.op {
-                Op::Get => self.get(before, &i, at),
-                Op::FlagsCond | Op::FlagsGet => match &flags {
-                    Some(def) => read_flags(before, &i, def),
-                    None => Folded::Same,
-                },
-                _ => fold(before, i),
-            };
-            let mut folded = folded;
-            loop {
-                match folded {
-                    Folded::Same => break,
-                    Folded::Value(v) => {
-                        self.instead[at] = v;
-                        break;
-                    }
-                    // What it became may fold further; each step is simpler, so this ends.
-                    Folded::Changed(new) => {
-                        i = new;
-                        folded = if i.op == Op::Const { Folded::Same } else { fold(before, i) };
-                    }
-                }
-            }
-            block.insts[at] = i;
-            match i.op {
+                // Nothing to fold, nothing to learn.
+                Op::InsnStart
+                | Op::Const
+                | Op::Load
+                | Op::Store
+                | Op::ProbeWrite
+                | Op::AtomicRmw
+                | Op::AtomicCas
+                | Op::DivU
+                | Op::RemU
+                | Op::DivS
+                | Op::RemS
+                | Op::Fence
+                | Op::Vec
+                | Op::ExitIf
+                | Op::Jump
+                | Op::JumpInd
+                | Op::Trap
+                | Op::ReturnHint
+                | Op::Counter => continue,
                 Op::Put => {
                     let bytes = if i.ty == Ty::I32 { 8 } else { i.ty.bytes() };
                     self.slots.write(i.imm as u32, bytes, i.a);
+                    continue;
                 }
-                Op::FlagsSet => define(&mut flags, &i),
-                Op::Call | Op::Hook if touch(block, &i, target).is_some_and(|t| t.writes) => {
-                    self.slots.clear();
-                    flags = None;
+                Op::Call | Op::Hook => {
+                    if touch(hooks, i, target).is_some_and(|t| t.writes) {
+                        self.slots.clear();
+                        flags = None;
+                    }
+                    continue;
                 }
-                _ => {}
+                Op::Get => self.get(before, i, at),
+                Op::FlagsCond | Op::FlagsGet => match &flags {
+                    Some(def) => read_flags(before, i, def),
+                    None => continue,
+                },
+                Op::Add
+                | Op::Sub
+                | Op::And
+                | Op::Or
+                | Op::Xor
+                | Op::Shl
+                | Op::Shr
+                | Op::Sar
+                | Op::Rol
+                | Op::Ror
+                | Op::Mul
+                | Op::MulHiU
+                | Op::MulHiS => fold_binary(before, i),
+                _ => fold(before, i),
+            };
+            match folded {
+                Folded::Same => {}
+                Folded::Value(v) => self.instead[at] = v,
+                Folded::Changed(new) => {
+                    *i = new;
+                    self.settle(before, i, at);
+                }
+            }
+            if i.op == Op::FlagsSet {
+                define(&mut flags, i);
+            }
+        }
+    }
+
+    /// Folds a changed op until nothing changes; each step gives a simpler op, so this ends.
+    #[cold]
+    fn settle(&mut self, before: &[Inst], i: &mut Inst, at: usize) {
+        while i.op != Op::Const {
+            match fold(before, i) {
+                Folded::Same => return,
+                Folded::Value(v) => {
+                    self.instead[at] = v;
+                    return;
+                }
+                Folded::Changed(new) => *i = new,
             }
         }
     }

@@ -12,7 +12,8 @@ mod fold;
 mod forward;
 mod slots;
 
-use crate::{Block, Op, Target};
+use crate::op::ValTable;
+use crate::{Block, HookSite, Op, Target};
 
 /// A pass by name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -70,6 +71,15 @@ pub fn optimize(block: &mut Block, target: &(impl Target + ?Sized)) {
     Optimizer::default().run(block, target);
 }
 
+/// A table with an entry for every value number. Only the pages in use are ever touched when
+/// `fill` is zero; the others are written once.
+fn val_table<T: Copy + core::fmt::Debug>(fill: T) -> Box<ValTable<T>> {
+    match vec![fill; 1 << 16].into_boxed_slice().try_into() {
+        Ok(table) => table,
+        Err(_) => unreachable!("the vector has that length"),
+    }
+}
+
 /// What a helper call or a hook does to the state a pass tracks.
 #[derive(Clone, Copy)]
 struct Touch {
@@ -78,14 +88,14 @@ struct Touch {
 }
 
 /// How op `i` touches state other than by naming it; `None` for ops that do not.
-fn touch(block: &Block, i: &crate::Inst, target: &(impl Target + ?Sized)) -> Option<Touch> {
+fn touch(hooks: &[HookSite], i: &crate::Inst, target: &(impl Target + ?Sized)) -> Option<Touch> {
     match i.op {
         Op::Call => Some(match target.helper_effects(i.sub) {
             // A helper that traps shows the state it found.
             Some(e) => Touch { reads: e.reads || e.traps, writes: e.writes },
             None => Touch { reads: true, writes: true },
         }),
-        Op::Hook => Some(match block.hooks.get(i.imm as usize) {
+        Op::Hook => Some(match hooks.get(i.imm as usize) {
             Some(h) => Touch { reads: h.reads_regs || h.writes_regs, writes: h.writes_regs },
             None => Touch { reads: true, writes: true },
         }),
