@@ -1,9 +1,9 @@
 //! Flag instructions and what user code may do of system instructions.
 
-use emu_ir::{Cond, FlagKind, Op, Operand, TrapKind, Ty, Val, flags};
+use emu_ir::{Cond, FlagKind, Op, TrapKind, Ty, Val, flags};
 use iced_x86::{Instruction, OpKind};
 
-use super::operand::int_ty;
+use super::operand::gpr_slot;
 use super::{Lifter, Mode};
 use crate::helper::Helper;
 use crate::state::{eflags, gpr, slot};
@@ -153,13 +153,14 @@ pub(super) fn lar(l: &mut Lifter, i: &Instruction, helper: Helper) {
     let found = l.helper(Ty::I64, helper, &[s]);
     let ok = l.b.bin(Op::Shr, Ty::I64, found, 32u64);
     let ok = l.b.convert(Op::Trunc, Ty::I64, Ty::I8, ok);
-    let dst = i.op0_register();
-    let ty = int_ty(dst.size());
-    let old = l.read_gpr(dst);
-    let v = l.b.bin(Op::And, Ty::I64, found, Operand::Imm(0xffff_ffff));
+    // Failure leaves the whole register, also the half a 32-bit write would clear.
+    let (ty, register) = gpr_slot(i.op0_register());
+    let ty = if ty == Ty::I16 { ty } else { Ty::I64 };
+    let old = l.b.get(ty, register);
+    let v = l.b.bin(Op::And, Ty::I64, found, 0xffff_ffff);
     let v = l.b.convert(Op::Trunc, Ty::I64, ty, v);
     let v = l.b.select(ty, ok, v, old);
-    l.write_gpr(dst, v);
+    l.b.put(ty, register, v);
     set_zf(l, ok);
 }
 

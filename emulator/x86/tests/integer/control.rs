@@ -161,3 +161,29 @@ fn software_interrupts_report_where_they_return() {
         assert_eq!((after.trap, after.pc), (trap, CODE + pc), "{code:02x?} {bits:?}");
     }
 }
+
+#[test]
+fn selectors_of_the_flat_segments_are_described_as_by_the_kernel() {
+    let states: Vec<State> = [0, 3, 0x23, 0x2b, 0x33, 0x20, 0x30, 8, 0x10, 0x18, 0x63, 0x6b, 0x73]
+        .into_iter()
+        .map(|selector| {
+            let mut s = State::new();
+            s.gpr[0] = 0x1234_5678_9abc_def0;
+            s.gpr[1] = selector;
+            s.mem[0x400] = selector as u8;
+            s.flags = 0x8d5;
+            s
+        })
+        .collect();
+    for bits in BOTH {
+        for opcode in [2, 3] {
+            check(bits, &[0x0f, opcode, 0xc1], &states); // lar, lsl eax, cx
+            check(bits, &[0x66, 0x0f, opcode, 0xc1], &states);
+            check(bits, &[0x0f, opcode, 0x03], &states);
+        }
+        check(bits, &[0x0f, 0x00, 0xe1], &states); // verr cx
+        check(bits, &[0x0f, 0x00, 0xe9], &states); // verw cx
+    }
+    check(Bits::B64, &[0x48, 0x0f, 0x02, 0xc1], &states);
+    check(Bits::B64, &[0x48, 0x0f, 0x03, 0xc1], &states);
+}
