@@ -1,7 +1,7 @@
 //! Our own C programs on what a kernel does for a program: signals, faults, memory, processes. Both
 //! widths, static and dynamic, against a native run.
 
-use e2e::{BOTH, Case, TempDir, compile};
+use e2e::{BOTH, Case, TempDir, Width, compile};
 
 #[track_caller]
 fn check(name: &str, source: &str) {
@@ -32,4 +32,20 @@ fn memory() {
 #[test]
 fn processes() {
     check("processes", include_str!("../guests/processes.c"));
+}
+
+#[test]
+fn calls() {
+    let source = include_str!("../guests/calls.c");
+    let large = "-D_FILE_OFFSET_BITS=64";
+    let dir = TempDir::new();
+    for (width, flags) in [
+        (Width::W64, &[][..]),
+        (Width::W32, &[]),
+        (Width::W32, &[large]),
+        (Width::W32, &[large, "-D_TIME_BITS=64", "-static"]),
+    ] {
+        let exe = compile(&dir, "calls", source, width, flags);
+        Case::new([&exe]).same_as_native();
+    }
 }

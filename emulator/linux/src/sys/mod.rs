@@ -112,13 +112,33 @@ pub fn begin(ctx: &mut SyscallContext<'_>) -> Begun {
         Run::Call(function) => Begun::Done(function(ctx).map_err(|e| interrupted(ctx.row, e))),
         Run::Pass(number) => match pass::prepare(ctx, number) {
             Ok(call) => Begun::Host(call),
-            Err(e) => Begun::Done(Err(e)),
+            Err(e) => Begun::Done(Err(descriptor_first(ctx, e))),
         },
         Run::Host(function) => match function(ctx) {
             Ok(call) => Begun::Host(call),
-            Err(e) => Begun::Done(Err(interrupted(ctx.row, e))),
+            Err(e) => Begun::Done(Err(interrupted(ctx.row, descriptor_first(ctx, e)))),
         },
         Run::Refuse(errno) => Begun::Done(Err(errno)),
+    }
+}
+
+/// The kernel looks at the descriptor before it looks at memory: a bad one is the error to report.
+#[cold]
+fn descriptor_first(ctx: &SyscallContext<'_>, e: Errno) -> Errno {
+    if !matches!(e, Errno::EFAULT | Errno::EINVAL)
+        || !matches!(ctx.row.args.first(), Some(args::Arg::Fd))
+    {
+        return e;
+    }
+    let fd = ctx.args[0];
+    let mut kind = [0u32; 2];
+    let (value, len) = ((&raw mut kind[0]) as u64, (&raw mut kind[1]) as u64);
+    kind[1] = 4;
+    let (socket, option) = (libc::SOL_SOCKET as u64, libc::SO_TYPE as u64);
+    match host_call::syscall(libc::SYS_getsockopt, [fd, socket, option, value, len, 0], false) {
+        Err(Errno::EBADF) => Errno::EBADF,
+        Err(Errno(libc::ENOTSOCK)) if ctx.row.socket() => Errno(libc::ENOTSOCK),
+        _ => e,
     }
 }
 

@@ -63,6 +63,28 @@ impl Row {
         !matches!(self.restart, Restart::Never)
     }
 
+    /// Whether the call takes a socket.
+    pub fn socket(&self) -> bool {
+        const CALLS: [&str; 15] = [
+            "accept",
+            "accept4",
+            "bind",
+            "connect",
+            "getpeername",
+            "getsockname",
+            "getsockopt",
+            "recvfrom",
+            "recvmmsg",
+            "recvmmsg_time64",
+            "recvmsg",
+            "sendmmsg",
+            "sendmsg",
+            "sendto",
+            "setsockopt",
+        ];
+        CALLS.contains(&self.name)
+    }
+
     const fn waits(self, restart: Restart) -> Row {
         Row { restart, ..self }
     }
