@@ -116,6 +116,7 @@ impl Process {
 
     /// Routes the host's signals to the guest; ignored and blocked ones stay so.
     fn take_over_signals(&mut self) {
+        signal::host::take_over_faults();
         for n in 1..=signal::COUNT {
             if signal::host::inherited_ignore(n) {
                 self.actions.set(n, Action { handler: IGNORE, ..Action::default() });

@@ -15,6 +15,8 @@ thread_local! {
 static CODE_HANDLER: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
 /// Registered last-words handler.
 static CRASH_HANDLER: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
+/// Registered handler of fault signals that somebody sent.
+static SENT_HANDLER: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
 /// Guards against installing twice.
 static INSTALLED: AtomicUsize = AtomicUsize::new(0);
 
@@ -37,6 +39,15 @@ pub type CodeHandler = fn(fault: &HostFault, context: &mut libc::ucontext_t) -> 
 
 /// Called in signal context before the process dies of a fault nobody recovers.
 pub type CrashHandler = fn(fault: &HostFault, host_pc: u64);
+
+/// Gets a signal of these numbers that a process sent (kill), as a signal handler does. Runs in
+/// signal context.
+pub type SentHandler = extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void);
+
+/// Registers the handler of fault signals that are sent instead of caused.
+pub fn set_sent_handler(handler: SentHandler) {
+    SENT_HANDLER.store(handler as *mut (), Ordering::Release);
+}
 
 /// The address of the calling thread's last recovered fault.
 pub fn last_address() -> u64 {
@@ -89,6 +100,13 @@ fn fixup(pc: u64) -> Option<u64> {
 }
 
 extern "C" fn handler(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    let sent = SENT_HANDLER.load(Ordering::Acquire);
+    // SAFETY: the kernel passes a valid siginfo.
+    if !sent.is_null() && unsafe { (*info).si_code } <= 0 {
+        // SAFETY: only set_sent_handler stores here.
+        let f: SentHandler = unsafe { core::mem::transmute(sent) };
+        return f(signal, info, context);
+    }
     // SAFETY: the kernel passes a valid context to an SA_SIGINFO handler.
     let context = unsafe { &mut *context.cast::<libc::ucontext_t>() };
     // SAFETY: likewise for info; si_addr is valid for these signals.

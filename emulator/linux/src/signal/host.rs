@@ -41,6 +41,26 @@ pub fn take() -> Option<SigInfo> {
     Some(info)
 }
 
+/// SIGILL and SIGTRAP: sent by somebody, or a bug of the host, which dies of it.
+extern "C" fn on_trap(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    // SAFETY: the kernel passes a valid siginfo; plain signal calls.
+    unsafe {
+        if (*info).si_code > 0 {
+            libc::signal(signal, libc::SIG_DFL);
+            return;
+        }
+    }
+    on_signal(signal, info, context);
+}
+
+/// Takes over the fault signals: those that are sent go to the guest, those that happen stay the
+/// host's.
+pub fn take_over_faults() {
+    emu_mem::host_fault::set_sent_handler(on_signal);
+    install(libc::SIGILL, on_trap as *const () as usize, 0);
+    install(libc::SIGTRAP, on_trap as *const () as usize, 0);
+}
+
 extern "C" fn on_signal(_signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     // SAFETY: the kernel passes valid pointers to an SA_SIGINFO handler.
     let (info, context) = unsafe { (&*info, &mut *context.cast::<libc::ucontext_t>()) };
@@ -105,22 +125,28 @@ pub fn set_action(signal: i32, action: &Action) {
     }
     let ignored_by_default =
         matches!(default_action(signal), DefaultAction::Ignore | DefaultAction::Stop);
-    // SAFETY: sigaction is plain data.
-    let mut host: libc::sigaction = unsafe { core::mem::zeroed() };
-    host.sa_sigaction = match action.handler {
+    let handler = match action.handler {
         IGNORE => libc::SIG_IGN,
         DEFAULT if ignored_by_default => libc::SIG_DFL,
         _ => on_signal as *const () as usize,
     };
-    host.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+    let mut flags = 0;
     for (guest, flag) in [(sa::NOCLDSTOP, libc::SA_NOCLDSTOP), (sa::NOCLDWAIT, libc::SA_NOCLDWAIT)]
     {
         if action.flags & guest != 0 {
-            host.sa_flags |= flag;
+            flags |= flag;
         }
     }
-    // SAFETY: a valid action whose handler is async-signal-safe.
+    install(signal, handler, flags);
+}
+
+/// Installs a host handler that runs with everything but the fault signals blocked.
+fn install(signal: i32, handler: usize, flags: i32) {
+    // SAFETY: plain data; a valid action whose handler is async-signal-safe.
     unsafe {
+        let mut host: libc::sigaction = core::mem::zeroed();
+        host.sa_sigaction = handler;
+        host.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | flags;
         libc::sigfillset(&mut host.sa_mask);
         for s in [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP] {
             libc::sigdelset(&mut host.sa_mask, s);
