@@ -538,6 +538,12 @@ impl Generator<'_> {
         };
         self.b.flags_set(kind, ty, a, b, c);
         self.dirty = true;
+        if self.rng.one_in(2) {
+            let cond = self.rng.pick(&Cond::ALL);
+            let r = self.b.flags_cond(cond);
+            let slot = self.int_slot(Ty::I8);
+            self.b.put(Ty::I8, slot, r);
+        }
     }
 }
 
