@@ -19,6 +19,8 @@
 //!
 //! Because a shift or rotate by 0 changes nothing, a `flags.set` of those kinds with a count of 0
 //! is *no definition*: tiers skip the write.
+//!
+//! An absent c is 0. Passes drop the c of a kind that keeps flags when nothing reads those.
 
 use crate::{Cond, Ty};
 

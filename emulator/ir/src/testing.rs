@@ -465,12 +465,12 @@ impl Generator<'_> {
             0 => {
                 let ty = self.rng.pick(&INTS);
                 let kind = self.rng.pick(&RmwKind::ALL);
-                let (addr, v) = (self.b.lea(Ty::I64, m), self.value(ty));
+                let (addr, v) = (self.aligned(ty, m), self.value(ty));
                 self.b.rmw(kind, ty, addr, v);
             }
             1 => {
                 let ty = self.rng.pick(&INTS);
-                let addr = self.b.lea(Ty::I64, m);
+                let addr = self.aligned(ty, m);
                 let (expected, new) = (self.value(ty), self.value(ty));
                 self.b.cas(ty, addr, expected, new);
             }
@@ -481,6 +481,13 @@ impl Generator<'_> {
             }
         }
         self.dirty = true;
+    }
+
+    /// The address `m` rounded down: hosts may punish atomics that straddle cache lines with
+    /// milliseconds of delay.
+    fn aligned(&mut self, ty: Ty, m: Addr) -> Val {
+        let addr = self.b.lea(Ty::I64, m);
+        self.b.bin(Op::And, Ty::I64, addr, !u64::from(ty.bytes() - 1))
     }
 
     fn call(&mut self, target: &(impl Target + ?Sized)) {
