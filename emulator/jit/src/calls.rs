@@ -53,11 +53,10 @@ impl Compiler<'_> {
             // What is live must not count on slots as its memory copy either.
             for r in 0..16 {
                 for root in [self.st.gpr[r], self.st.xmm[r]] {
-                    if root != NOROOT {
-                        if let Home::Slot(_) = self.st.root(root).home {
+                    if root != NOROOT
+                        && let Home::Slot(_) = self.st.root(root).home {
                             self.st.root(root).home = Home::None;
                         }
-                    }
                 }
             }
         }
@@ -65,12 +64,11 @@ impl Compiler<'_> {
         let mut moves: [(Reg, Reg); 6] = [(0, 0); 6];
         let mut n = 0;
         for (arg, &dst) in args.iter().zip(&ARGS) {
-            if let Arg::Val(v, ty) = *arg {
-                if self.const_of(v).is_none() {
+            if let Arg::Val(v, ty) = *arg
+                && self.const_of(v).is_none() {
                     moves[n] = (dst, self.gpr_clean(v, ty)?);
                     n += 1;
                 }
-            }
         }
         let consts = args.map_consts(self);
         for arg in args {
@@ -282,11 +280,10 @@ impl MapConsts for &[Arg] {
         for (o, arg) in out.iter_mut().zip(self.iter()) {
             if let Arg::Val(v, _) = *arg {
                 let r = c.root_of(v);
-                if r != NOROOT {
-                    if let Kind::Const(k) = c.st.roots[usize::from(r)].kind {
+                if r != NOROOT
+                    && let Kind::Const(k) = c.st.roots[usize::from(r)].kind {
                         *o = Some(k);
                     }
-                }
             }
         }
         out

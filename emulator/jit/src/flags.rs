@@ -79,11 +79,10 @@ impl Compiler<'_> {
         let (ua, ub, uc) = operands(kind);
         let code = u64::from(kind as u8) | u64::from(i.ty as u8) << 8;
         let mut b = i.rhs();
-        if let Operand::Val(v) = b {
-            if let Some(c) = self.const_of(v) {
+        if let Operand::Val(v) = b
+            && let Some(c) = self.const_of(v) {
                 b = Operand::Imm(c & i.ty.mask());
             }
-        }
         if kind.void_if_zero_count() {
             match b {
                 Operand::Imm(n) if n & 0xff == 0 => {
@@ -438,8 +437,8 @@ impl Compiler<'_> {
         for u in FLAG_UNIT..FLAG_UNIT + 4 {
             self.st.slots[u].next = next;
         }
-        if let Some((FlagKind::Raw, _)) = self.definition() {
-            if self.flag_root(A) != NOROOT {
+        if let Some((FlagKind::Raw, _)) = self.definition()
+            && self.flag_root(A) != NOROOT {
                 let a = self.flag_gpr(A)?;
                 let d = self.alloc_gpr()?;
                 self.clobber_flags();
@@ -449,7 +448,6 @@ impl Compiler<'_> {
                 self.define(d, 12);
                 return Ok(());
             }
-        }
         self.flush_flags()?;
         self.call(flags_helper as *const () as u64, &[Arg::Cpu, Arg::Imm(i.imm)], false)?;
         self.define(0, 64);

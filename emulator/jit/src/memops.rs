@@ -14,22 +14,18 @@ impl Compiler<'_> {
         let mut disp = i64::from(a.disp);
         let mut base = a.base;
         let mut index = a.index;
-        if index.is_some() {
-            if let Some(c) = self.const_of(index) {
-                if let Some(sum) = self.fold(disp, (c as i64).wrapping_shl(a.shift.into()), a) {
+        if index.is_some()
+            && let Some(c) = self.const_of(index)
+                && let Some(sum) = self.fold(disp, (c as i64).wrapping_shl(a.shift.into()), a) {
                     disp = sum;
                     index = Val::NONE;
                 }
-            }
-        }
-        if base.is_some() {
-            if let Some(c) = self.const_of(base) {
-                if let Some(sum) = self.fold(disp, c as i64, a) {
+        if base.is_some()
+            && let Some(c) = self.const_of(base)
+                && let Some(sum) = self.fold(disp, c as i64, a) {
                     disp = sum;
                     base = Val::NONE;
                 }
-            }
-        }
         let mut m = Mem {
             base: NOREG,
             index: NOREG,
