@@ -128,7 +128,10 @@ impl Analysis {
                     let mut next = self.units[first];
                     for u in first..=last {
                         let x = self.units[u];
-                        next = Next { at: next.at.min(x.at), kill: next.kill && x.kill };
+                        // Dead only once all of it is overwritten.
+                        let kill = next.kill && x.kill;
+                        let at = if kill { next.at.max(x.at) } else { next.at.min(x.at) };
+                        next = Next { at, kill };
                         self.units[u] = Next { at, kill: put && full };
                     }
                     self.next[i] = next;
