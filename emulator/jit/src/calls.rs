@@ -54,9 +54,10 @@ impl Compiler<'_> {
             for r in 0..16 {
                 for root in [self.st.gpr[r], self.st.xmm[r]] {
                     if root != NOROOT
-                        && let Home::Slot(_) = self.st.root(root).home {
-                            self.st.root(root).home = Home::None;
-                        }
+                        && let Home::Slot(_) = self.st.root(root).home
+                    {
+                        self.st.root(root).home = Home::None;
+                    }
                 }
             }
         }
@@ -65,10 +66,11 @@ impl Compiler<'_> {
         let mut n = 0;
         for (arg, &dst) in args.iter().zip(&ARGS) {
             if let Arg::Val(v, ty) = *arg
-                && self.const_of(v).is_none() {
-                    moves[n] = (dst, self.gpr_clean(v, ty)?);
-                    n += 1;
-                }
+                && self.const_of(v).is_none()
+            {
+                moves[n] = (dst, self.gpr_clean(v, ty)?);
+                n += 1;
+            }
         }
         let consts = args.map_consts(self);
         for arg in args {
@@ -281,9 +283,10 @@ impl MapConsts for &[Arg] {
             if let Arg::Val(v, _) = *arg {
                 let r = c.root_of(v);
                 if r != NOROOT
-                    && let Kind::Const(k) = c.st.roots[usize::from(r)].kind {
-                        *o = Some(k);
-                    }
+                    && let Kind::Const(k) = c.st.roots[usize::from(r)].kind
+                {
+                    *o = Some(k);
+                }
             }
         }
         out

@@ -80,9 +80,10 @@ impl Compiler<'_> {
         let code = u64::from(kind as u8) | u64::from(i.ty as u8) << 8;
         let mut b = i.rhs();
         if let Operand::Val(v) = b
-            && let Some(c) = self.const_of(v) {
-                b = Operand::Imm(c & i.ty.mask());
-            }
+            && let Some(c) = self.const_of(v)
+        {
+            b = Operand::Imm(c & i.ty.mask());
+        }
         if kind.void_if_zero_count() {
             match b {
                 Operand::Imm(n) if n & 0xff == 0 => {
@@ -438,16 +439,17 @@ impl Compiler<'_> {
             self.st.slots[u].next = next;
         }
         if let Some((FlagKind::Raw, _)) = self.definition()
-            && self.flag_root(A) != NOROOT {
-                let a = self.flag_gpr(A)?;
-                let d = self.alloc_gpr()?;
-                self.clobber_flags();
-                self.asm.mov32(d, a);
-                let mask = i.imm as i32 & i32::from(CF | PF | ZF | SF | OF | 1 << 4);
-                self.asm.alu_imm(Alu::And, Ty::I32, Rm::R(d), mask);
-                self.define(d, 12);
-                return Ok(());
-            }
+            && self.flag_root(A) != NOROOT
+        {
+            let a = self.flag_gpr(A)?;
+            let d = self.alloc_gpr()?;
+            self.clobber_flags();
+            self.asm.mov32(d, a);
+            let mask = i.imm as i32 & i32::from(CF | PF | ZF | SF | OF | 1 << 4);
+            self.asm.alu_imm(Alu::And, Ty::I32, Rm::R(d), mask);
+            self.define(d, 12);
+            return Ok(());
+        }
         self.flush_flags()?;
         self.call(flags_helper as *const () as u64, &[Arg::Cpu, Arg::Imm(i.imm)], false)?;
         self.define(0, 64);

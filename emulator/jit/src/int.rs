@@ -446,10 +446,13 @@ impl Compiler<'_> {
             let r = emu_ir::scalar::binary(i.op, i.ty, a, b);
             return self.define_const(i, r);
         }
-        if i.ty == Ty::I64 && i.b.is_some() && self.const_of(i.b).is_none()
-            && let Some(j) = self.partner(i, &[Op::MulHiU, Op::MulHiS]) {
-                return self.mul_both(i, self.at, j);
-            }
+        if i.ty == Ty::I64
+            && i.b.is_some()
+            && self.const_of(i.b).is_none()
+            && let Some(j) = self.partner(i, &[Op::MulHiU, Op::MulHiS])
+        {
+            return self.mul_both(i, self.at, j);
+        }
         let w = wide(i.ty);
         let a = self.gpr(i.a)?;
         let root_a = self.root_of(i.a);
@@ -795,9 +798,10 @@ impl Compiler<'_> {
     /// op left one.
     pub fn condition(&mut self, v: Val) -> Result<u8, Unsupported> {
         if let Some(p) = self.cond.take()
-            && p.op == v.index() {
-                return Ok(p.cc);
-            }
+            && p.op == v.index()
+        {
+            return Ok(p.cc);
+        }
         let r = self.gpr(v)?;
         self.clobber_flags();
         // Booleans are i8; other types are tested whole.

@@ -16,16 +16,18 @@ impl Compiler<'_> {
         let mut index = a.index;
         if index.is_some()
             && let Some(c) = self.const_of(index)
-                && let Some(sum) = self.fold(disp, (c as i64).wrapping_shl(a.shift.into()), a) {
-                    disp = sum;
-                    index = Val::NONE;
-                }
+            && let Some(sum) = self.fold(disp, (c as i64).wrapping_shl(a.shift.into()), a)
+        {
+            disp = sum;
+            index = Val::NONE;
+        }
         if base.is_some()
             && let Some(c) = self.const_of(base)
-                && let Some(sum) = self.fold(disp, c as i64, a) {
-                    disp = sum;
-                    base = Val::NONE;
-                }
+            && let Some(sum) = self.fold(disp, c as i64, a)
+        {
+            disp = sum;
+            base = Val::NONE;
+        }
         let mut m = Mem {
             base: NOREG,
             index: NOREG,

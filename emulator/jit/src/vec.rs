@@ -173,17 +173,16 @@ impl Compiler<'_> {
         let op = i.vec_op();
         // The low part of the vector as it is, for a store: no move at all.
         let lane = matches!((op, i.ty), (VecOp::MovqOut, Ty::I64) | (VecOp::MovdOut, Ty::I32));
-        if lane
-            && let Some(user) = self.only_user(self.at) {
-                let u = self.block.insts[user];
-                if u.op == emu_ir::Op::Store && u.ty == i.ty && u.c().index() == self.at {
-                    let r = self.root_of(i.a);
-                    self.root_xmm(r)?;
-                    self.st.bind(self.at, r);
-                    self.release(&[i.a]);
-                    return Ok(());
-                }
+        if lane && let Some(user) = self.only_user(self.at) {
+            let u = self.block.insts[user];
+            if u.op == emu_ir::Op::Store && u.ty == i.ty && u.c().index() == self.at {
+                let r = self.root_of(i.a);
+                self.root_xmm(r)?;
+                self.st.bind(self.at, r);
+                self.release(&[i.a]);
+                return Ok(());
             }
+        }
         let a = self.xmm(i.a)?;
         let d = self.alloc_gpr()?;
         match e.form {

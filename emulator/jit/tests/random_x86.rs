@@ -48,7 +48,8 @@ fn random_code(rng: &mut Rng) -> Code {
         }
         if rng.chance(60) {
             let n = rng.below(COMMON.len() as u64) as usize;
-            let low = if matches!(COMMON[n], 0x50..0x80 | 0xb0..0xc0) { rng.below(8) as u8 } else { 0 };
+            let low =
+                if matches!(COMMON[n], 0x50..0x80 | 0xb0..0xc0) { rng.below(8) as u8 } else { 0 };
             code.push(COMMON[n] | low);
         } else {
             code.push(0x0f);
@@ -88,8 +89,7 @@ fn run(arch: &'static dyn GuestArch) {
             }
         });
         // Atomics across a cache line are slowed down to a crawl by the kernel.
-        let atomic =
-            block.insts.iter().any(|i| matches!(i.op, Op::AtomicRmw | Op::AtomicCas));
+        let atomic = block.insts.iter().any(|i| matches!(i.op, Op::AtomicRmw | Op::AtomicCas));
         if clock || atomic {
             continue;
         }
