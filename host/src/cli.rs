@@ -63,9 +63,25 @@ pub struct RunArgs {
     /// End the run after N guest instructions
     #[arg(long, value_name = "N")]
     pub max_instructions: Option<u64>,
+    /// Which tier executes guest code: auto, interp (the interpreter only) or jit (machine code at
+    /// once)
+    #[arg(long, value_name = "TIER", default_value = "auto", hide = true)]
+    pub tier: TierArg,
     /// The program to run, and its arguments
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "GUEST [ARGS]")]
     pub guest: Vec<OsString>,
+}
+
+/// Values of `--tier`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, clap::ValueEnum)]
+pub enum TierArg {
+    /// The interpreter at first, machine code for what runs often.
+    #[default]
+    Auto,
+    /// The interpreter only.
+    Interp,
+    /// Machine code at once, wherever possible.
+    Jit,
 }
 
 /// What to do instead of running a guest.

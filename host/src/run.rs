@@ -6,11 +6,11 @@ use std::time::Instant;
 
 use anyhow::Context;
 use emu_abi::GivenValue;
-use emu_engine::{Engine, EngineConfig};
+use emu_engine::{Engine, EngineConfig, Tier};
 use emu_linux::load::{find_program, prepare};
 use emu_linux::{ExitStatus, LoadError, LoadRequest, Process};
 
-use crate::cli::RunArgs;
+use crate::cli::{RunArgs, TierArg};
 use crate::config::Config;
 use crate::descriptors::HighDescriptors;
 use crate::discover::SearchPath;
@@ -74,7 +74,15 @@ pub fn run(args: &RunArgs) -> Result<Outcome, Failure> {
         HighDescriptors::begin().context("no file descriptors can be set aside for the host")?;
     let engine = Engine::new(
         abi.arch(),
-        EngineConfig { max_instructions: args.max_instructions, count_callbacks: args.stats },
+        EngineConfig {
+            tier: match args.tier {
+                TierArg::Auto => Tier::Auto,
+                TierArg::Interp => Tier::Interp,
+                TierArg::Jit => Tier::Jit,
+            },
+            max_instructions: args.max_instructions,
+            count_callbacks: args.stats,
+        },
     );
     let settings = Settings {
         search: SearchPath::new(&args.settings.plugin_path, &config.plugin_path),

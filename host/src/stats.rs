@@ -23,7 +23,15 @@ pub fn report(stats: &Stats, wall: Duration, plugins: &Plugins) -> String {
         stats.instructions_translated,
         stats.translation.as_secs_f64()
     );
-    let _ = writeln!(out, "blocks executed:     {}", stats.blocks_interpreted);
+    let _ = writeln!(
+        out,
+        "blocks compiled:     {} ({} bytes, {:.3} s)",
+        stats.blocks_compiled,
+        stats.code_bytes,
+        stats.compilation.as_secs_f64()
+    );
+    let _ = writeln!(out, "entries into code:   {}", stats.code_entries);
+    let _ = writeln!(out, "blocks interpreted:  {}", stats.blocks_interpreted);
     let _ = writeln!(out, "blocks dropped:      {}", stats.blocks_dropped);
     let _ = writeln!(out, "stores into code:    {}", stats.code_writes);
     for c in &stats.callbacks {

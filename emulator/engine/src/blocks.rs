@@ -1,10 +1,12 @@
 //! The block map: translated blocks by guest pc, and by the pages they came from.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
 
 use emu_ir::Block;
+use emu_jit::CompiledBlock;
 use emu_mem::PAGE;
 use plugin_api::abi::BlockInfo;
 
@@ -23,6 +25,21 @@ pub(crate) struct Entry {
     /// For blocks on pages that are written too often to be watched: the code bytes, compared
     /// before every execution.
     pub snapshot: Option<Vec<(u64, Box<[u8]>)>>,
+    /// Executions by tier 0 so far.
+    pub runs: Cell<u32>,
+    /// The block's machine code.
+    pub code: Cell<Code>,
+}
+
+/// What tier 1 has made of a block.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Code {
+    /// Nothing yet.
+    None,
+    /// Tier 1 cannot compile it.
+    Never,
+    /// This, in this generation of the code cache.
+    Compiled(u64, CompiledBlock),
 }
 
 /// Index of a block in the map.
@@ -90,6 +107,11 @@ impl BlockMap {
         self.cache[slot].as_ref()
     }
 
+    /// The block at `pc`, for a look.
+    pub fn peek(&self, pc: u64) -> Option<&Entry> {
+        self.entries[self.by_pc.get(&pc)?.0 as usize].as_deref()
+    }
+
     /// Adds a block.
     pub fn insert(&mut self, entry: Entry) -> Rc<Entry> {
         let pc = entry.block.pc;
@@ -123,8 +145,8 @@ impl BlockMap {
         }
     }
 
-    /// Drops every block with code in `start..end`; how many.
-    pub fn invalidate(&mut self, start: u64, end: u64) -> usize {
+    /// Drops every block with code in `start..end`, telling `gone` of each; how many.
+    pub fn invalidate(&mut self, start: u64, end: u64, mut gone: impl FnMut(&Entry)) -> usize {
         let first = start & !(PAGE - 1);
         let mut pages: Vec<u64> = if (end - first) / PAGE <= self.by_page.len() as u64 {
             (first..end).step_by(PAGE as usize).filter(|p| self.by_page.contains_key(p)).collect()
@@ -136,6 +158,7 @@ impl BlockMap {
         for page in pages {
             for id in self.by_page.remove(&page).unwrap_or_default() {
                 let Some(entry) = self.entries[id.0 as usize].take() else { continue };
+                gone(&entry);
                 let pc = entry.block.pc;
                 self.by_pc.remove(&pc);
                 let slot = Self::slot(pc);
@@ -196,7 +219,14 @@ mod tests {
             b.insn_start(pc, len);
         }
         let info = Box::new(BlockInfo { struct_size: 0, insn_count: 0, pc: 0, size: 0 });
-        Entry { block: b.finish(), info, subscriptions: Vec::new(), snapshot: None }
+        Entry {
+            block: b.finish(),
+            info,
+            subscriptions: Vec::new(),
+            snapshot: None,
+            runs: Cell::new(0),
+            code: Cell::new(Code::None),
+        }
     }
 
     #[test]
@@ -205,10 +235,10 @@ mod tests {
         m.insert(entry(&[(0x1ffe, 4)]));
         m.insert(entry(&[(0x5000, 4)]));
         assert!(m.get(0x1ffe).is_some());
-        assert_eq!(m.invalidate(0x2000, 0x2001), 1);
+        assert_eq!(m.invalidate(0x2000, 0x2001, |_| ()), 1);
         assert!(m.get(0x1ffe).is_none());
         assert!(m.get(0x5000).is_some());
-        assert_eq!(m.invalidate(0, u64::MAX), 1);
+        assert_eq!(m.invalidate(0, u64::MAX, |_| ()), 1);
         assert_eq!(m.len(), 0);
     }
 
@@ -219,6 +249,6 @@ mod tests {
         m.insert(entry(&[(0x1000, 2)]));
         assert_eq!(m.len(), 1);
         assert_eq!(m.get(0x1000).map(|e| e.block.insns[0].len), Some(2));
-        assert_eq!(m.invalidate(0x1000, 0x2000), 1);
+        assert_eq!(m.invalidate(0x1000, 0x2000, |_| ()), 1);
     }
 }

@@ -1,16 +1,19 @@
 //! The run loop.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Instant;
 
 use emu_cpu::{CpuHeader, GuestArch, LiftOptions, Trap};
 use emu_interp::{ExitKind, Interp, MXCSR_ALL_MASKED};
+use emu_ir::pass::Optimizer;
 use emu_ir::{Block, HookKind, TrapKind};
+use emu_jit::{CompiledBlock, Jit, JitError, JitExit};
 use emu_mem::{PAGE, access};
 use plugin_api::abi::{self, BlockInfo, block_exit, kind};
 
 use crate::attention;
-use crate::blocks::{BlockMap, Entry, PcMap, pages_of};
+use crate::blocks::{BlockMap, Code, Entry, PcMap, pages_of};
 use crate::code::GuestCode;
 use crate::counters::CounterKind;
 use crate::events;
@@ -24,9 +27,26 @@ const MAX_INSNS: usize = 64;
 /// Stores into a page with translated code before its blocks check their bytes instead.
 const HOT_PAGE: u32 = 32;
 
+/// Executions of a block by tier 0 before it is compiled.
+const WARM: u32 = 8;
+
+/// Which tier executes blocks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Tier {
+    /// Tier 0 at first, tier 1 for what runs often.
+    #[default]
+    Auto,
+    /// Tier 0 only.
+    Interp,
+    /// Tier 1 at once, wherever it can.
+    Jit,
+}
+
 /// Settings of an engine.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct EngineConfig {
+    /// Which tier executes blocks.
+    pub tier: Tier,
     /// Stop after this many guest instructions.
     pub max_instructions: Option<u64>,
     /// Count the calls of every callback.
@@ -48,6 +68,24 @@ pub enum Stop {
     Interrupted,
 }
 
+/// How a block, or a chain of linked blocks, was left.
+enum Left {
+    /// By a jump, or because the budget does not cover the next block.
+    Jump,
+    /// By a trap: in the block at that pc (`None`: the one that was entered), of which so many
+    /// instructions completed.
+    Trap { block: Option<u64>, completed: usize },
+}
+
+/// The way from one block's machine code to the next, to be made direct.
+enum Link {
+    None,
+    /// An exit of that generation of code.
+    Exit(u64, emu_jit::ExitId),
+    /// A computed jump.
+    Indirect,
+}
+
 /// One instruction (or a few) to run outside the block map.
 #[derive(Clone, Copy, Debug)]
 struct Step {
@@ -63,6 +101,11 @@ pub struct Engine {
     arch: &'static dyn GuestArch,
     config: EngineConfig,
     interp: Interp,
+    /// `None` when tier 1 is not wanted, or there is no memory for its code.
+    jit: Option<Jit>,
+    /// By tier 1's block number: the pc of the block.
+    compiled_pcs: Vec<u64>,
+    optimizer: Optimizer,
     blocks: BlockMap,
     plan: Plan,
     /// What insn_translate said, per page and pc, in the present epoch.
@@ -85,6 +128,9 @@ impl Engine {
             arch,
             config,
             interp: Interp::new(arch.helpers(), events::call_hook),
+            jit: new_jit(arch, config.tier),
+            compiled_pcs: Vec::new(),
+            optimizer: Optimizer::default(),
             blocks: BlockMap::new(),
             plan: Plan::default(),
             verdicts: PcMap::default(),
@@ -111,11 +157,30 @@ impl Engine {
         self.shared.arch.set(arch);
         self.interp = Interp::new(arch.helpers(), events::call_hook);
         self.drop_all();
+        self.jit = new_jit(arch, self.config.tier);
+    }
+
+    /// Call in the child after a fork: machine code moves to memory of its own.
+    pub fn after_fork(&mut self) {
+        if let Some(jit) = &mut self.jit
+            && let Err(e) = jit.after_fork()
+        {
+            tracing::warn!("{e}; going on with the interpreter");
+            self.jit = None;
+        }
     }
 
     /// Forgets every translation of `start..end`, at once.
     pub fn invalidate(&mut self, start: u64, end: u64) {
-        self.stats.blocks_dropped += self.blocks.invalidate(start, end) as u64;
+        let jit = &mut self.jit;
+        let dropped = self.blocks.invalidate(start, end, |entry| {
+            if let (Code::Compiled(generation, code), Some(jit)) = (entry.code.get(), &mut *jit)
+                && generation == jit.generation()
+            {
+                jit.invalidate(code.id);
+            }
+        });
+        self.stats.blocks_dropped += dropped as u64;
         if !self.verdicts.is_empty() {
             self.verdicts.retain(|&page, _| page + PAGE <= start || page >= end);
         }
@@ -131,6 +196,12 @@ impl Engine {
     pub fn stats(&self) -> Stats {
         let mut stats = self.stats.clone();
         stats.instructions = self.shared.retired();
+        if let Some(jit) = &self.jit {
+            let j = jit.stats();
+            stats.blocks_compiled = j.blocks;
+            stats.code_bytes = j.code_bytes;
+            stats.compilation = std::time::Duration::from_nanos(j.nanos);
+        }
         stats.callbacks = self
             .shared
             .registry
@@ -187,8 +258,8 @@ impl Engine {
     /// # Safety
     /// As [`Engine::run`], which has prepared the header.
     unsafe fn dispatch(&mut self, cpu: *mut CpuHeader) -> Stop {
-        let mxcsr = self.arch.mxcsr_slot();
         let mut step: Option<Step> = None;
+        let mut link = Link::None;
         loop {
             // SAFETY: the CPU is alive for the whole run; nothing else uses it here.
             let (pc, budget) = unsafe { ((*cpu).pc, (*cpu).budget) };
@@ -225,51 +296,56 @@ impl Engine {
             };
             let insns = entry.block.insns.len() as i64;
             if budget < insns {
-                step = Some(Step {
-                    insns: budget as usize,
-                    hypercalls: self.plan.hypercalls,
-                    omit: Omit::default(),
-                });
+                step = Some(self.plain_step(budget as usize));
                 continue;
             }
-            self.stats.blocks_interpreted += 1;
-            let masks = match mxcsr {
-                // SAFETY: the architecture promises a u32 at that slot.
-                Some(slot) => unsafe { cpu.cast::<u8>().add(slot as usize).cast::<u32>().read() },
-                None => MXCSR_ALL_MASKED,
+            // SAFETY: the architecture promises a u32 at that slot.
+            let masks = self.arch.mxcsr_slot().map_or(MXCSR_ALL_MASKED, |slot| unsafe {
+                cpu.cast::<u8>().add(slot as usize).cast::<u32>().read()
+            });
+            let left = match self.code_of(entry, masks) {
+                Some(code) => {
+                    // SAFETY: the caller's promise; the code is of the present generation.
+                    unsafe { self.run_code(cpu, code, &mut link) }
+                }
+                None => {
+                    link = Link::None;
+                    // SAFETY: the caller's promise; lifters make only blocks that verify.
+                    unsafe { self.interpret(cpu, entry, masks) }
+                }
             };
-            // SAFETY: the caller's promise; lifters make only blocks that verify.
-            let exit = unsafe { self.interp.run(cpu, &entry.block, masks) };
             // SAFETY: as above.
             let hdr = unsafe { &mut *cpu };
-            hdr.budget = hdr.budget.wrapping_sub(i64::from(exit.retired));
             hdr.retire_adjust = 0;
-            if exit.kind != ExitKind::Trap {
-                continue;
-            }
+            let Left::Trap { block, completed } = left else { continue };
             let Some(trap) = hdr.take_trap() else { continue };
             let pc = hdr.pc;
-            if !trap.kind.retires() && trap.kind != TrapKind::Hypercall {
-                self.left_early(cpu, entry, exit.retired as usize);
+            if !trap.kind.retires() && trap.kind != TrapKind::Hypercall && !self.plan.is_empty() {
+                let faulted = match block {
+                    None => Some(entry),
+                    Some(pc) => self.blocks.peek(pc),
+                };
+                if let Some(entry) = faulted {
+                    left_early(&self.plan, cpu, entry, completed);
+                }
             }
             match trap.kind {
                 TrapKind::PageFault if trap.write && self.code_write(trap.addr) => {
                     // The store goes on with its page writable; on its own, so that the very next
                     // instruction is translated afresh.
-                    step = Some(Step {
-                        insns: 1,
-                        hypercalls: self.plan.hypercalls,
-                        omit: Omit::default(),
-                    });
+                    step = Some(self.plain_step(1));
                 }
                 TrapKind::Hypercall => {
-                    // SAFETY: the CPU is alive.
-                    let hdr = unsafe { &mut *cpu };
-                    let len = entry.block.insns.last().map_or(0, |i| u64::from(i.len));
                     hdr.insn_pc = pc;
                     if self.shared.hypercall(cpu) {
-                        hdr.pc = pc.wrapping_add(len);
-                        hdr.budget -= 1;
+                        let single =
+                            LiftOptions { max_insns: 1, basic_blocks: true, hypercalls: true };
+                        let len = self.lift(pc, &single).guest_len();
+                        // SAFETY: the CPU is alive.
+                        unsafe {
+                            (*cpu).pc = pc.wrapping_add(len);
+                            (*cpu).budget -= 1;
+                        }
                     } else {
                         let omit = Omit { first_insn_exec: true };
                         step = Some(Step { insns: 1, hypercalls: false, omit });
@@ -284,36 +360,95 @@ impl Engine {
         }
     }
 
-    /// A fault ended the block before its last op: settles counters and block hooks.
-    fn left_early(&mut self, cpu: *mut CpuHeader, entry: &Entry, completed: usize) {
-        if self.plan.is_empty() {
-            return;
+    fn plain_step(&self, insns: usize) -> Step {
+        Step { insns, hypercalls: self.plan.hypercalls, omit: Omit::default() }
+    }
+
+    /// Executes a block by tier 0.
+    ///
+    /// # Safety
+    /// As [`Engine::run`].
+    unsafe fn interpret(&mut self, cpu: *mut CpuHeader, entry: &Entry, masks: u32) -> Left {
+        self.stats.blocks_interpreted += 1;
+        entry.runs.set(entry.runs.get().saturating_add(1));
+        // SAFETY: the caller's promise; lifters make only blocks that verify.
+        let exit = unsafe { self.interp.run(cpu, &entry.block, masks) };
+        // SAFETY: the CPU is alive.
+        unsafe { (*cpu).budget = (*cpu).budget.wrapping_sub(i64::from(exit.retired)) };
+        match exit.kind {
+            ExitKind::Trap => Left::Trap { block: None, completed: exit.retired as usize },
+            _ => Left::Jump,
         }
-        let lacking = owed(&entry.block, completed);
-        for (events, counters) in [
-            (lacking.insns, &self.plan.insns),
-            (lacking.loads, &self.plan.loads),
-            (lacking.stores, &self.plan.stores),
-        ] {
-            for &(cell, amount) in counters {
-                // SAFETY: the counter's owner keeps the u64 alive.
-                unsafe {
-                    let cell = cell as *mut u64;
-                    *cell = (*cell).wrapping_add(amount.wrapping_mul(events));
-                }
+    }
+
+    /// The block's machine code, if it is to run as such.
+    fn code_of(&mut self, entry: &Entry, masks: u32) -> Option<CompiledBlock> {
+        let jit = self.jit.as_mut()?;
+        // Unmasked SIMD exceptions and code that is written all the time are tier 0's.
+        if entry.snapshot.is_some() || masks & MXCSR_ALL_MASKED != MXCSR_ALL_MASKED {
+            return None;
+        }
+        match entry.code.get() {
+            Code::Compiled(generation, code) if generation == jit.generation() => {
+                return Some(code);
+            }
+            Code::Never => return None,
+            _ if self.config.tier == Tier::Auto && entry.runs.get() < WARM => return None,
+            _ => {}
+        }
+        let mut result = jit.compile(&entry.block);
+        if matches!(result, Err(JitError::Full)) {
+            jit.flush();
+            self.compiled_pcs.clear();
+            result = jit.compile(&entry.block);
+        }
+        match result {
+            Ok(code) => {
+                entry.code.set(Code::Compiled(jit.generation(), code));
+                let n = code.id.0 as usize;
+                self.compiled_pcs.resize(n, 0);
+                self.compiled_pcs.push(entry.block.pc);
+                Some(code)
+            }
+            Err(e) => {
+                tracing::debug!("block {:#x} stays with the interpreter: {e}", entry.block.pc);
+                entry.code.set(Code::Never);
+                None
             }
         }
-        let info = &raw const *entry.info;
-        for sub in self.plan.hook(HookKind::AfterBlock) {
-            if !sub.enabled() {
-                continue;
+    }
+
+    /// Enters machine code, after linking the exit that led here to it.
+    ///
+    /// # Safety
+    /// As [`Engine::run`]; `code` is of the present generation.
+    unsafe fn run_code(
+        &mut self,
+        cpu: *mut CpuHeader,
+        code: CompiledBlock,
+        link: &mut Link,
+    ) -> Left {
+        let Some(jit) = self.jit.as_mut() else { return Left::Jump };
+        match core::mem::replace(link, Link::None) {
+            Link::Exit(generation, exit) if generation == jit.generation() => {
+                jit.link(exit, code.id);
             }
-            // SAFETY: the function type belongs to the kind.
-            unsafe {
-                let f: abi::AfterBlockExecFn = core::mem::transmute(sub.cell.func.get());
-                f(sub.cell.user.get() as *mut _, cpu.cast(), info, block_exit::FAULT);
+            Link::Indirect => jit.remember_indirect(code.id),
+            _ => {}
+        }
+        self.stats.code_entries += 1;
+        // SAFETY: the caller's promise; the entries of all reachable blocks are in the map, which
+        // does not change meanwhile, and keep hooks and counters alive.
+        match unsafe { jit.enter(cpu, code.entry) } {
+            JitExit::Direct(exit) => *link = Link::Exit(jit.generation(), exit),
+            JitExit::Indirect => *link = Link::Indirect,
+            JitExit::Budget => {}
+            JitExit::Trap { block, completed } => {
+                let pc = self.compiled_pcs.get(block.0 as usize).copied();
+                return Left::Trap { block: pc, completed: completed as usize };
             }
         }
+        Left::Jump
     }
 
     /// If `addr` lies on a watched code page: makes it writable, drops its blocks, true.
@@ -364,6 +499,10 @@ impl Engine {
         self.stats.blocks_dropped += self.blocks.len() as u64;
         self.blocks.clear();
         self.verdicts.clear();
+        self.compiled_pcs.clear();
+        if let Some(jit) = &mut self.jit {
+            jit.flush();
+        }
     }
 
     /// Translates the block at `pc` and keeps it.
@@ -422,13 +561,7 @@ impl Engine {
             f(user, cpu.cast(), pc);
         });
         let start = Instant::now();
-        let lifted = {
-            let space = shared.space.borrow();
-            let mut code = GuestCode::new(&space, core::mem::take(&mut self.code_buf));
-            let block = self.arch.lift(pc, &mut code, &options);
-            self.code_buf = code.into_buf();
-            block
-        };
+        let lifted = self.lift(pc, &options);
         self.stats.blocks_translated += 1;
         self.stats.instructions_translated += lifted.insns.len() as u64;
         let info = Box::new(BlockInfo {
@@ -438,6 +571,8 @@ impl Engine {
             size: lifted.guest_len(),
         });
         let block = if self.plan.is_empty() {
+            let mut lifted = lifted;
+            self.optimizer.run(&mut lifted, self.arch);
             self.stats.translation += start.elapsed();
             lifted
         } else {
@@ -445,7 +580,8 @@ impl Engine {
             let verdicts = self.verdicts(cpu, &lifted);
             let asking = asked.elapsed();
             let address = &raw const *info as usize;
-            let block = instrument(&lifted, &self.plan, &verdicts, address, omit);
+            let mut block = instrument(&lifted, &self.plan, &verdicts, address, omit);
+            self.optimizer.run(&mut block, self.arch);
             self.stats.translation += start.elapsed().saturating_sub(asking);
             block
         };
@@ -461,7 +597,22 @@ impl Engine {
             let f: abi::BlockFn = core::mem::transmute(f);
             f(user, cpu.cast(), described);
         });
-        Entry { block, info, subscriptions, snapshot: None }
+        Entry {
+            block,
+            info,
+            subscriptions,
+            snapshot: None,
+            runs: Cell::new(0),
+            code: Cell::new(Code::None),
+        }
+    }
+
+    fn lift(&mut self, pc: u64, options: &LiftOptions) -> Block {
+        let space = self.shared.space.borrow();
+        let mut code = GuestCode::new(&space, core::mem::take(&mut self.code_buf));
+        let block = self.arch.lift(pc, &mut code, options);
+        self.code_buf = code.into_buf();
+        block
     }
 
     /// Asks insn_translate about every instruction not asked about in this epoch.
@@ -520,6 +671,44 @@ impl Engine {
             &bytes[..len]
         );
         self.reported.push(text);
+    }
+}
+
+/// A fault ended the block before its last op: settles counters and block hooks.
+fn left_early(plan: &Plan, cpu: *mut CpuHeader, entry: &Entry, completed: usize) {
+    let lacking = owed(&entry.block, completed);
+    for (events, counters) in
+        [(lacking.insns, &plan.insns), (lacking.loads, &plan.loads), (lacking.stores, &plan.stores)]
+    {
+        for &(cell, amount) in counters {
+            // SAFETY: the counter's owner keeps the u64 alive.
+            unsafe {
+                let cell = cell as *mut u64;
+                *cell = (*cell).wrapping_add(amount.wrapping_mul(events));
+            }
+        }
+    }
+    let info = &raw const *entry.info;
+    for sub in plan.hook(HookKind::AfterBlock).iter().filter(|s| s.enabled()) {
+        // SAFETY: the function type belongs to the kind.
+        unsafe {
+            let f: abi::AfterBlockExecFn = core::mem::transmute(sub.cell.func.get());
+            f(sub.cell.user.get() as *mut _, cpu.cast(), info, block_exit::FAULT);
+        }
+    }
+}
+
+/// Tier 1, unless it is not wanted or there is no memory for it.
+fn new_jit(arch: &'static dyn GuestArch, tier: Tier) -> Option<Jit> {
+    if tier == Tier::Interp {
+        return None;
+    }
+    match Jit::new(arch, emu_jit::Config::default()) {
+        Ok(jit) => Some(jit),
+        Err(e) => {
+            tracing::warn!("{e}; going on with the interpreter");
+            None
+        }
     }
 }
 

@@ -26,7 +26,7 @@ mod stats;
 
 pub use attention::request_interrupt;
 pub use counters::{CounterId, CounterKind};
-pub use engine::{Engine, EngineConfig, Stop};
+pub use engine::{Engine, EngineConfig, Stop, Tier};
 pub use registry::{
     OwnerId, RegisterError, Registry, Subscription, SubscriptionCell, SubscriptionId,
 };

@@ -22,6 +22,14 @@ pub struct Stats {
     pub blocks_translated: u64,
     /// Guest instructions translated.
     pub instructions_translated: u64,
+    /// Blocks compiled to machine code.
+    pub blocks_compiled: u64,
+    /// Bytes of machine code written.
+    pub code_bytes: u64,
+    /// Time spent compiling.
+    pub compilation: std::time::Duration,
+    /// Entries into machine code from the run loop; linked blocks go on without.
+    pub code_entries: u64,
     /// Blocks executed by tier 0.
     pub blocks_interpreted: u64,
     /// Blocks dropped because their code or the subscriptions changed.

@@ -4,6 +4,7 @@
 //! where their content is; the signal handler completes the CPU structure from the interrupted
 //! context.
 
+use core::cell::Cell;
 use core::sync::atomic::{AtomicPtr, Ordering};
 
 use emu_cpu::{CpuHeader, slots};
@@ -161,6 +162,8 @@ pub struct FaultMap {
     pub snaps: Vec<Snap>,
     /// Constants in them.
     pub pool: Vec<u64>,
+    /// Of the last fault: its offset, and the instructions that did not retire.
+    pub last: Cell<(u32, u16)>,
 }
 
 /// The map of the code arena that runs on this process's run thread.
@@ -219,6 +222,7 @@ fn handle(fault: &HostFault, context: &mut libc::ucontext_t) -> bool {
     }
     let Ok(n) = map.points.binary_search_by_key(&(off as u32), |p| p.off) else { return false };
     let p = map.points[n];
+    map.last.set((p.off, p.refund));
     let cpu = (regs[libc::REG_RBP as usize] as u64).wrapping_sub(u64::from(slots::BIAS));
     let stack = regs[libc::REG_RSP as usize] as u64;
     let fp = context.uc_mcontext.fpregs;

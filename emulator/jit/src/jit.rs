@@ -58,8 +58,13 @@ pub enum JitExit {
     Indirect,
     /// The budget does not cover the block at pc; nothing of it was executed.
     Budget,
-    /// A trap.
-    Trap,
+    /// A trap in that block, of which so many instructions completed.
+    Trap {
+        /// The block.
+        block: BlockId,
+        /// Its instructions that retired.
+        completed: u32,
+    },
 }
 
 /// Figures.
@@ -337,7 +342,12 @@ impl Jit {
         let h = unsafe { &mut *cpu };
         match code {
             LEAVE_INDIRECT => return JitExit::Indirect,
-            LEAVE_FAULT => return JitExit::Trap,
+            LEAVE_FAULT => {
+                let p = self.map.last.get();
+                let n = self.blocks.partition_point(|b| b.off <= p.0).saturating_sub(1);
+                let completed = self.blocks[n].insns.saturating_sub(u32::from(p.1));
+                return JitExit::Trap { block: BlockId(n as u32), completed };
+            }
             _ => {}
         }
         let rec = &self.exits[code as usize];
@@ -359,14 +369,16 @@ impl Jit {
                 h.raise(kind);
                 h.pc = e.pc;
                 h.insn_pc = e.insn_pc;
-                h.budget += total - if retires { done } else { (done - 1).max(0) };
-                JitExit::Trap
+                let done = if retires { done } else { (done - 1).max(0) };
+                h.budget += total - done;
+                JitExit::Trap { block: BlockId(rec.block), completed: done as u32 }
             }
             ExitKind::HelperTrap => {
                 let retires = TrapKind::from_u8(h.trap).retires();
                 h.pc = if retires { e.pc } else { e.insn_pc };
-                h.budget += total - if retires { done } else { (done - 1).max(0) };
-                JitExit::Trap
+                let done = if retires { done } else { (done - 1).max(0) };
+                h.budget += total - done;
+                JitExit::Trap { block: BlockId(rec.block), completed: done as u32 }
             }
         }
     }

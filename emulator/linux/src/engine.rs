@@ -52,6 +52,9 @@ impl Machine for Engine {
     }
 
     fn event(&mut self, cpu: &mut X86Cpu, event: &Event<'_>) {
+        if matches!(event, Event::Fork { is_child: true, .. }) {
+            self.after_fork();
+        }
         let shared = self.shared().clone();
         cpu.hdr.engine = (&raw const *shared).cast_mut().cast();
         notify(&shared, header(cpu).cast(), cpu.hdr.insn_pc, event);

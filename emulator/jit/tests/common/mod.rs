@@ -182,7 +182,7 @@ impl Bench {
             JitExit::Direct(_) if kind == "indirect" => kind,
             JitExit::Direct(_) => "direct",
             JitExit::Indirect => "indirect",
-            JitExit::Trap => "trap",
+            JitExit::Trap { .. } => "trap",
             JitExit::Budget => "budget",
         };
         let hex = |x: u64| format!("{x:#x}");
