@@ -105,17 +105,32 @@ fn crc32_host(crc: u32, data: u64, bytes: u64) -> u32 {
     }
 }
 
-/// Reports a read-modify-write of `old` to `new`.
-fn report_rmw(cpu: &mut CpuHeader, addr: u64, old: &[u8], new: &[u8]) {
-    let Some(hook) = cpu.mem_hook else { return };
-    let len = old.len() as u64;
-    // SAFETY: the hook was installed by the engine that owns this CPU; the slices are live.
+/// Performs a read-modify-write of `len` bytes at `addr` and reports it when somebody listens:
+/// `replaced` tells from the bytes there what they become.
+fn watched<T>(
+    cpu: &mut CpuHeader,
+    addr: u64,
+    len: usize,
+    replaced: impl FnOnce(u128) -> u128,
+    operation: impl FnOnce() -> Result<T, MemFault>,
+) -> Result<T, MemFault> {
+    let Some(hook) = cpu.mem_hook else { return operation() };
+    access::probe_write(addr)?;
+    access::probe_write(addr.wrapping_add(len as u64 - 1))?;
+    let mut old = [0; 16];
+    access::read(addr, &mut old[..len])?;
+    let new = replaced(u128::from_le_bytes(old)).to_le_bytes();
+    let size = len as u64;
+    // SAFETY: the hook was installed by the engine that owns this CPU; the arrays are live.
     unsafe {
-        hook(cpu, addr, len, old.as_ptr(), false, true);
-        hook(cpu, addr, len, old.as_ptr(), false, false);
-        hook(cpu, addr, len, new.as_ptr(), true, true);
-        hook(cpu, addr, len, new.as_ptr(), true, false);
+        hook(cpu, addr, size, old.as_ptr(), false, true);
+        hook(cpu, addr, size, old.as_ptr(), false, false);
+        hook(cpu, addr, size, new.as_ptr(), true, true);
     }
+    let result = operation()?;
+    // SAFETY: as above.
+    unsafe { hook(cpu, addr, size, new.as_ptr(), true, false) };
+    Ok(result)
 }
 
 /// `lock neg` of (address, bytes): the old value.
@@ -131,33 +146,22 @@ pub unsafe extern "C" fn lock_neg(
 ) -> u64 {
     // SAFETY: the caller's promise.
     let cpu = unsafe { x86(cpu) };
-    macro_rules! neg {
-        ($ty:ty) => {
-            update::<$ty>(addr, |v| v.wrapping_neg()).map(u64::from)
-        };
-    }
-    let old = match bytes {
-        1 => neg!(u8),
-        2 => neg!(u16),
-        4 => neg!(u32),
-        _ => neg!(u64),
-    };
-    match old {
-        Ok(old) => {
-            let n = bytes as usize;
-            let (a, b) = (old.to_le_bytes(), old.wrapping_neg().to_le_bytes());
-            report_rmw(&mut cpu.hdr, addr, &a[..n], &b[..n]);
-            old
-        }
-        Err(f) => {
-            cpu.hdr.raise_fault(f);
-            0
-        }
-    }
+    let old = watched(&mut cpu.hdr, addr, bytes as usize, u128::wrapping_neg, || match bytes {
+        1 => update::<u8>(addr, u8::wrapping_neg).map(u64::from),
+        2 => update::<u16>(addr, u16::wrapping_neg).map(u64::from),
+        4 => update::<u32>(addr, u32::wrapping_neg).map(u64::from),
+        _ => update::<u64>(addr, u64::wrapping_neg),
+    });
+    old.unwrap_or_else(|f| {
+        cpu.hdr.raise_fault(f);
+        0
+    })
 }
 
 /// Replaces the value at `addr` by `f` of it, atomically; the old value.
 fn update<T: Atomic + PartialEq>(addr: u64, f: impl Fn(T) -> T) -> Result<T, MemFault> {
+    // A fault of the read half of a read-modify-write counts as a write.
+    let as_store = |f| MemFault { write: true, ..f };
     let mut old = access::load::<T>(addr).map_err(as_store)?;
     loop {
         let seen = T::cas(addr, old, f(old))?;
@@ -168,14 +172,30 @@ fn update<T: Atomic + PartialEq>(addr: u64, f: impl Fn(T) -> T) -> Result<T, Mem
     }
 }
 
-/// A fault of the read half of a read-modify-write counts as a write.
-fn as_store(f: MemFault) -> MemFault {
-    MemFault { write: true, ..f }
-}
-
 fn set_zf(cpu: &mut X86Cpu, on: bool) {
     let f = cpu.hdr.flags() & !flags::ZF;
     cpu.hdr.set_flags(f | if on { flags::ZF } else { 0 });
+}
+
+/// Finishes a double-width compare and exchange: flags, and on failure the value found, in halves
+/// of `half` bits.
+fn finish_exchange(
+    cpu: &mut X86Cpu,
+    old: Result<u128, MemFault>,
+    expected: u128,
+    half: u32,
+) -> u64 {
+    match old {
+        Ok(old) => {
+            if old != expected {
+                cpu.gpr[gpr::RAX] = (old & ((1 << half) - 1)) as u64;
+                cpu.gpr[gpr::RDX] = (old >> half) as u64;
+            }
+            set_zf(cpu, old == expected);
+        }
+        Err(f) => cpu.hdr.raise_fault(f),
+    }
+    0
 }
 
 /// `cmpxchg8b` at (address).
@@ -187,20 +207,10 @@ pub unsafe extern "C" fn cmpxchg8b(cpu: *mut CpuHeader, addr: u64, _: u64, _: u6
     let cpu = unsafe { x86(cpu) };
     let pair = |hi: usize, lo: usize| (cpu.gpr[hi] << 32) | (cpu.gpr[lo] & 0xffff_ffff);
     let (expected, new) = (pair(gpr::RDX, gpr::RAX), pair(gpr::RCX, gpr::RBX));
-    match <u64 as Atomic>::cas(addr, expected, new) {
-        Ok(old) => {
-            let equal = old == expected;
-            let stored = if equal { new } else { old };
-            report_rmw(&mut cpu.hdr, addr, &old.to_le_bytes(), &stored.to_le_bytes());
-            if !equal {
-                cpu.gpr[gpr::RAX] = old & 0xffff_ffff;
-                cpu.gpr[gpr::RDX] = old >> 32;
-            }
-            set_zf(cpu, equal);
-        }
-        Err(f) => cpu.hdr.raise_fault(f),
-    }
-    0
+    let replaced = |old| if old == u128::from(expected) { u128::from(new) } else { old };
+    let exchange = || <u64 as Atomic>::cas(addr, expected, new).map(u128::from);
+    let old = watched(&mut cpu.hdr, addr, 8, replaced, exchange);
+    finish_exchange(cpu, old, expected.into(), 32)
 }
 
 /// `cmpxchg16b` at (address).
@@ -216,20 +226,9 @@ pub unsafe extern "C" fn cmpxchg16b(cpu: *mut CpuHeader, addr: u64, _: u64, _: u
     }
     let pair = |hi: usize, lo: usize| u128::from(cpu.gpr[hi]) << 64 | u128::from(cpu.gpr[lo]);
     let (expected, new) = (pair(gpr::RDX, gpr::RAX), pair(gpr::RCX, gpr::RBX));
-    match access::cas128(addr, expected, new) {
-        Ok(old) => {
-            let equal = old == expected;
-            let stored = if equal { new } else { old };
-            report_rmw(&mut cpu.hdr, addr, &old.to_le_bytes(), &stored.to_le_bytes());
-            if !equal {
-                cpu.gpr[gpr::RAX] = old as u64;
-                cpu.gpr[gpr::RDX] = (old >> 64) as u64;
-            }
-            set_zf(cpu, equal);
-        }
-        Err(f) => cpu.hdr.raise_fault(f),
-    }
-    0
+    let replaced = |old| if old == expected { new } else { old };
+    let old = watched(&mut cpu.hdr, addr, 16, replaced, || access::cas128(addr, expected, new));
+    finish_exchange(cpu, old, expected, 64)
 }
 
 /// `xgetbv` of (index).

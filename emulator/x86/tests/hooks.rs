@@ -1,0 +1,162 @@
+//! Accesses that helpers make are reported, each once, and reporting changes nothing.
+
+use std::cell::RefCell;
+
+use emu_cpu::{CodeSource, CpuHeader, GuestArch, LiftOptions};
+use emu_interp::{Interp, MXCSR_ALL_MASKED};
+use emu_ir::HookSite;
+use emu_x86::{X86_64, X86Cpu};
+
+const BASE: u64 = 0x40_0000;
+
+struct Bytes(&'static [u8]);
+
+impl CodeSource for Bytes {
+    fn window(&mut self, _: u64) -> &[u8] {
+        self.0
+    }
+}
+
+/// One report: (offset in the buffer, size, value, store, before).
+type Report = (u64, u64, u64, bool, bool);
+
+thread_local! {
+    static REPORTS: RefCell<Vec<Report>> = const { RefCell::new(Vec::new()) };
+    static BUFFER: RefCell<u64> = const { RefCell::new(0) };
+}
+
+unsafe extern "C" fn record(
+    _: *mut CpuHeader,
+    addr: u64,
+    size: u64,
+    data: *const u8,
+    store: bool,
+    before: bool,
+) {
+    let mut value = [0; 8];
+    if !data.is_null() {
+        // SAFETY: the helper passes the `size` bytes it read or writes.
+        let bytes = unsafe { std::slice::from_raw_parts(data, size.min(8) as usize) };
+        value[..bytes.len()].copy_from_slice(bytes);
+    }
+    let at = addr - BUFFER.with(|b| *b.borrow());
+    REPORTS.with(|r| r.borrow_mut().push((at, size, u64::from_le_bytes(value), store, before)));
+}
+
+unsafe fn no_hook(_: *mut CpuHeader, _: &HookSite, _: u64, _: u64, _: *const u8) {}
+
+/// Runs one instruction on `buffer` with rsi, rdi, rcx set; the registers after and the reports.
+fn run(
+    code: &'static [u8],
+    buffer: &mut [u8],
+    (rsi, rdi, rcx): (u64, u64, u64),
+    hooked: bool,
+) -> ([u64; 16], Vec<Report>) {
+    emu_mem::host_fault::install();
+    let at = buffer.as_mut_ptr() as u64;
+    BUFFER.with(|b| *b.borrow_mut() = at);
+    REPORTS.with(|r| r.borrow_mut().clear());
+    let options = LiftOptions { max_insns: 1, basic_blocks: false, hypercalls: false };
+    let block = X86_64.lift(BASE, &mut Bytes(code), &options);
+    let hdr = X86_64.new_cpu();
+    // SAFETY: the structure is live until freed; the block was lifted for it; the buffer outlives
+    // the run.
+    let gpr = unsafe {
+        let cpu = &mut *hdr.cast::<X86Cpu>();
+        (cpu.gpr[6], cpu.gpr[7], cpu.gpr[1]) = (at + rsi, at + rdi, rcx);
+        cpu.gpr[0] = 0x1122_3344_5566_7788;
+        cpu.hdr.mem_hook = hooked.then_some(record as emu_cpu::MemHook);
+        Interp::new(X86_64.helpers(), no_hook).run(hdr, &block, MXCSR_ALL_MASKED);
+        let gpr = (*hdr.cast::<X86Cpu>()).gpr;
+        assert_eq!((*hdr).take_trap(), None);
+        X86_64.free_cpu(hdr);
+        gpr
+    };
+    (gpr, REPORTS.with(|r| r.borrow_mut().drain(..).collect()))
+}
+
+fn buffer() -> Vec<u8> {
+    (0..64).collect()
+}
+
+#[test]
+fn watched_and_unwatched_runs_agree() {
+    for code in [
+        &[0xf3, 0xa4][..],
+        &[0xf3, 0xa5],
+        &[0xf3, 0x48, 0xab],
+        &[0xf3, 0xaa],
+        &[0xf3, 0xa6],
+        &[0xf2, 0xaf],
+        &[0xf3, 0xac],
+    ] {
+        // Overlapping by 3 bytes, upwards: bytes repeat.
+        let (mut a, mut b) = (buffer(), buffer());
+        let (plain, none) = run(code, &mut a, (8, 11, 5), false);
+        assert!(none.is_empty());
+        let (watched, _) = run(code, &mut b, (8, 11, 5), true);
+        let relative = |gpr: [u64; 16], buffer: &[u8]| {
+            let at = buffer.as_ptr() as u64;
+            (gpr[0], gpr[1], gpr[6] - at, gpr[7] - at)
+        };
+        assert_eq!(relative(plain, &a), relative(watched, &b), "{code:02x?}");
+        assert_eq!(a, b, "{code:02x?}");
+    }
+}
+
+#[test]
+fn each_element_is_reported_before_and_after() {
+    let (_, reports) = run(&[0xf3, 0xa4], &mut buffer(), (8, 32, 2), true);
+    assert_eq!(
+        reports,
+        [
+            (8, 1, 8, false, true),
+            (8, 1, 8, false, false),
+            (32, 1, 8, true, true),
+            (32, 1, 8, true, false),
+            (9, 1, 9, false, true),
+            (9, 1, 9, false, false),
+            (33, 1, 9, true, true),
+            (33, 1, 9, true, false),
+        ]
+    );
+}
+
+#[test]
+fn locked_negation_is_a_read_and_a_write() {
+    let mut b = buffer();
+    // lock neg dword ptr [rsi]
+    let (_, reports) = run(&[0xf0, 0xf7, 0x1e], &mut b, (4, 0, 0), true);
+    let (old, new) = (0x0706_0504u32, 0x0706_0504u32.wrapping_neg());
+    assert_eq!(b[4..8], new.to_le_bytes());
+    let (old, new) = (u64::from(old), u64::from(new));
+    assert_eq!(
+        reports,
+        [
+            (4, 4, old, false, true),
+            (4, 4, old, false, false),
+            (4, 4, new, true, true),
+            (4, 4, new, true, false),
+        ]
+    );
+}
+
+#[test]
+fn a_failed_exchange_reports_the_value_written_back() {
+    let mut b = buffer();
+    let before = b.clone();
+    // cmpxchg8b [rsi]: edx:eax does not match.
+    let (gpr, reports) = run(&[0x0f, 0xc7, 0x0e], &mut b, (8, 0, 0), true);
+    let old = 0x0f0e_0d0c_0b0a_0908;
+    assert_eq!((gpr[0], gpr[2]), (old & 0xffff_ffff, old >> 32));
+    assert_eq!(b, before);
+    assert_eq!(
+        reports,
+        [
+            (8, 8, old, false, true),
+            (8, 8, old, false, false),
+            (8, 8, old, true, true),
+            (8, 8, old, true, false)
+        ]
+    );
+}
