@@ -45,6 +45,7 @@ pub mod abi;
 mod sdk;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod witness;
 
 pub use abi::Str;
 #[doc(hidden)]

@@ -63,6 +63,15 @@ impl PluginLibrary {
         }
     }
 
+    /// The address of a Rust plugin's layout witness; plugins in C have none.
+    pub fn witness(&self) -> Option<*const core::ffi::c_void> {
+        // SAFETY: only the symbol's address is used here.
+        let symbol = unsafe {
+            self.library.get::<*const core::ffi::c_void>(plugin_api::witness::SYMBOL.as_bytes())
+        };
+        symbol.ok().map(|s| s.into_raw().cast_const())
+    }
+
     /// Lets go of the library without unmapping it: code of it may still be referred to.
     pub fn retire(self) {}
 }

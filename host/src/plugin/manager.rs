@@ -74,6 +74,11 @@ impl Loaded {
         // SAFETY: the address of the entry symbol of a library that is never unmapped.
         let entry = unsafe { Entry::read(at) }
             .map_err(|reason| Refusal::Entry { path: path.to_owned(), reason })?;
+        if let Some(witness) = library.witness() {
+            // SAFETY: the address of the witness symbol of a library that is never unmapped.
+            unsafe { plugin_api::witness::check(witness, entry.api.1) }
+                .map_err(|reason| Refusal::Witness { path: path.to_owned(), reason })?;
+        }
         Ok(Loaded { entry, library })
     }
 }

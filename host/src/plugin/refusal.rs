@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use emu_abi::{ArgError, EntryError};
+use plugin_api::witness::WitnessError;
 
 /// One readable sentence for each reason.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +50,14 @@ pub enum Refusal {
         path: PathBuf,
         /// What is wrong.
         reason: EntryError,
+    },
+    /// It was compiled with other types than this host.
+    #[error("{} cannot be used: {reason}; rebuild the plugin", .path.display())]
+    Witness {
+        /// The file.
+        path: PathBuf,
+        /// What differs.
+        reason: WitnessError,
     },
     /// A plugin of that name is loaded.
     #[error("plugin `{0}` is listed twice; a plugin can be loaded once")]

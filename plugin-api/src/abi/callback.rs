@@ -4,6 +4,7 @@
 //! where no guest is running. Within a kind, callbacks run in the order plugins were loaded, then in
 //! the order of registration.
 
+use abi_stable::StableAbi;
 use core::ffi::c_void;
 
 use super::{PandaCpu, Str};
@@ -110,14 +111,14 @@ pub type AnyFn = unsafe extern "C" fn();
 
 /// A registration.
 #[repr(C)]
-#[derive(Clone, Copy, Debug)]
+#[derive(StableAbi, Clone, Copy, Debug)]
 pub struct CallbackDesc {
     /// Bytes in this structure.
     pub struct_size: u32,
     /// [`flags`].
     pub flags: u32,
     /// The function, of the type that belongs to the kind.
-    pub func: Option<AnyFn>,
+    pub func: Option<unsafe extern "C" fn()>,
     /// Passed to the function.
     pub user: *mut c_void,
 }
@@ -185,7 +186,7 @@ pub mod exit_kind {
 
 /// A translated block.
 #[repr(C)]
-#[derive(Clone, Copy, Debug)]
+#[derive(StableAbi, Clone, Copy, Debug)]
 pub struct BlockInfo {
     /// Bytes in this structure.
     pub struct_size: u32,
@@ -223,7 +224,7 @@ pub mod syscall_entry {
 
 /// A system call.
 #[repr(C)]
-#[derive(Clone, Copy, Debug)]
+#[derive(StableAbi, Clone, Copy, Debug)]
 pub struct SyscallInfo {
     /// Bytes in this structure.
     pub struct_size: u32,
@@ -258,7 +259,7 @@ pub mod module_flags {
 
 /// A file mapped as code.
 #[repr(C)]
-#[derive(Clone, Copy, Debug)]
+#[derive(StableAbi, Clone, Copy, Debug)]
 pub struct ModuleInfo {
     /// Bytes in this structure.
     pub struct_size: u32,
@@ -276,7 +277,7 @@ pub struct ModuleInfo {
 
 /// A guest thread.
 #[repr(C)]
-#[derive(Clone, Copy, Debug)]
+#[derive(StableAbi, Clone, Copy, Debug)]
 pub struct ThreadInfo {
     /// Bytes in this structure.
     pub struct_size: u32,
@@ -302,7 +303,7 @@ pub mod fork_side {
 
 /// A fork.
 #[repr(C)]
-#[derive(Clone, Copy, Debug)]
+#[derive(StableAbi, Clone, Copy, Debug)]
 pub struct ForkInfo {
     /// Bytes in this structure.
     pub struct_size: u32,
@@ -316,7 +317,7 @@ pub struct ForkInfo {
 
 /// A program replaced by another.
 #[repr(C)]
-#[derive(Clone, Copy, Debug)]
+#[derive(StableAbi, Clone, Copy, Debug)]
 pub struct ExecInfo {
     /// Bytes in this structure.
     pub struct_size: u32,
@@ -340,7 +341,7 @@ pub mod signal_flags {
 
 /// A delivered signal.
 #[repr(C)]
-#[derive(Clone, Copy, Debug)]
+#[derive(StableAbi, Clone, Copy, Debug)]
 pub struct SignalInfo {
     /// Bytes in this structure.
     pub struct_size: u32,

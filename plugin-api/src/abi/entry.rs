@@ -1,5 +1,6 @@
 //! What a plugin exports, and what its `init` receives.
 
+use abi_stable::StableAbi;
 use core::ffi::c_void;
 
 use super::{HostApi, PandaPlugin, Str};
@@ -12,7 +13,7 @@ pub const ENTRY_MAGIC: u64 = u64::from_le_bytes(*b"PANDAPLG");
 
 /// The description of a plugin, read before any of its functions runs.
 #[repr(C)]
-#[derive(Clone, Copy, Debug)]
+#[derive(StableAbi, Clone, Copy, Debug)]
 pub struct PluginEntry {
     /// [`ENTRY_MAGIC`].
     pub magic: u64,
@@ -109,7 +110,7 @@ pub mod arg_flags {
 
 /// An argument a plugin takes.
 #[repr(C)]
-#[derive(Clone, Copy, Debug)]
+#[derive(StableAbi, Clone, Copy, Debug)]
 pub struct ArgDesc {
     /// Name.
     pub name: Str,
@@ -139,7 +140,7 @@ impl ArgDesc {
 
 /// An argument's value, checked against its description by the host.
 #[repr(C)]
-#[derive(Clone, Copy, Debug)]
+#[derive(StableAbi, Clone, Copy, Debug)]
 pub struct ArgValue {
     /// Name.
     pub name: Str,
@@ -159,7 +160,7 @@ pub struct ArgValue {
 
 /// What `init` receives. Borrowed for that call.
 #[repr(C)]
-#[derive(Clone, Copy, Debug)]
+#[derive(StableAbi, Clone, Copy, Debug)]
 pub struct InitInfo {
     /// Bytes in this structure.
     pub struct_size: u32,

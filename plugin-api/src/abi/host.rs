@@ -1,6 +1,7 @@
 //! The host's core table.
 
 use super::{CallbackDesc, PandaId, PandaPlugin, Str};
+use abi_stable::StableAbi;
 use core::ffi::c_void;
 
 /// The functions every host has. Anything else is a table fetched by id
@@ -9,7 +10,7 @@ use core::ffi::c_void;
 /// Valid from `init` until `uninit` returns. Every function takes the table itself first and the
 /// plugin's handle second.
 #[repr(C)]
-#[derive(Clone, Copy, Debug)]
+#[derive(StableAbi, Clone, Copy, Debug)]
 pub struct HostApi {
     /// Bytes in this structure.
     pub struct_size: u32,
@@ -44,11 +45,12 @@ pub struct HostApi {
         ) -> u32,
     >,
     /// Ends a subscription; the callback does not run again, also when called from inside it.
-    pub unregister_cb: Option<IdFn>,
+    pub unregister_cb:
+        Option<unsafe extern "C" fn(*const HostApi, *mut PandaPlugin, PandaId) -> u32>,
     /// Switches a disabled subscription on.
-    pub enable_cb: Option<IdFn>,
+    pub enable_cb: Option<unsafe extern "C" fn(*const HostApi, *mut PandaPlugin, PandaId) -> u32>,
     /// Switches a subscription off until it is enabled.
-    pub disable_cb: Option<IdFn>,
+    pub disable_cb: Option<unsafe extern "C" fn(*const HostApi, *mut PandaPlugin, PandaId) -> u32>,
     /// Stops the guest after the current callback: (exit status for the host, reason).
     pub request_stop:
         Option<unsafe extern "C" fn(*const HostApi, *mut PandaPlugin, i32, Str) -> u32>,

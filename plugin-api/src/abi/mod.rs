@@ -13,6 +13,7 @@
 //! * Everything is called on the thread that runs the guest, except functions marked *any thread*.
 //! * No panic and no C++ exception leaves a function of this interface.
 
+use abi_stable::StableAbi;
 mod callback;
 mod entry;
 mod host;
@@ -33,14 +34,14 @@ pub const ABI_MINOR: u32 = 0;
 
 /// The processor a callback runs on: opaque, and valid only until the callback returns.
 #[repr(C)]
-#[derive(Debug)]
+#[derive(StableAbi, Debug)]
 pub struct PandaCpu {
     opaque: [u8; 0],
 }
 
 /// The host's handle of a loaded plugin: opaque, valid from `init` until `uninit` returns.
 #[repr(C)]
-#[derive(Debug)]
+#[derive(StableAbi, Debug)]
 pub struct PandaPlugin {
     opaque: [u8; 0],
 }

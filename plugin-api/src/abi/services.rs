@@ -5,6 +5,7 @@
 //! `init` and `uninit`.
 
 use super::{PandaCpu, PandaId, PandaPlugin, Str};
+use abi_stable::StableAbi;
 
 /// Ids of the host's tables. Never changed once released.
 pub mod service {
@@ -22,7 +23,7 @@ pub mod service {
 
 /// Guest memory.
 #[repr(C)]
-#[derive(Clone, Copy, Debug)]
+#[derive(StableAbi, Clone, Copy, Debug)]
 pub struct MemApi {
     /// Bytes in this structure.
     pub struct_size: u32,
@@ -57,7 +58,7 @@ pub mod reg_kind {
 
 /// A register.
 #[repr(C)]
-#[derive(Clone, Copy, Debug)]
+#[derive(StableAbi, Clone, Copy, Debug)]
 pub struct RegInfo {
     /// Bytes in this structure.
     pub struct_size: u32,
@@ -73,7 +74,7 @@ pub struct RegInfo {
 
 /// Guest registers. Values are little-endian bytes of the register's size.
 #[repr(C)]
-#[derive(Clone, Copy, Debug)]
+#[derive(StableAbi, Clone, Copy, Debug)]
 pub struct RegsApi {
     /// Bytes in this structure.
     pub struct_size: u32,
@@ -100,7 +101,7 @@ pub struct RegsApi {
 
 /// The guest and its operating system.
 #[repr(C)]
-#[derive(Clone, Copy, Debug)]
+#[derive(StableAbi, Clone, Copy, Debug)]
 pub struct OsApi {
     /// Bytes in this structure.
     pub struct_size: u32,
@@ -149,7 +150,7 @@ pub mod counter_kind {
 
 /// Counters that the host adds to from inside generated code, without a call.
 #[repr(C)]
-#[derive(Clone, Copy, Debug)]
+#[derive(StableAbi, Clone, Copy, Debug)]
 pub struct CountersApi {
     /// Bytes in this structure.
     pub struct_size: u32,
@@ -166,7 +167,7 @@ pub struct CountersApi {
 
 /// The monitor.
 #[repr(C)]
-#[derive(Clone, Copy, Debug)]
+#[derive(StableAbi, Clone, Copy, Debug)]
 pub struct MonitorApi {
     /// Bytes in this structure.
     pub struct_size: u32,

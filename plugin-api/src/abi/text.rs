@@ -1,8 +1,9 @@
 //! Borrowed text.
 
+use abi_stable::StableAbi;
 /// Borrowed bytes, UTF-8 unless said otherwise, not terminated. A null `ptr` goes with length 0.
 #[repr(C)]
-#[derive(Clone, Copy, Debug)]
+#[derive(StableAbi, Clone, Copy, Debug)]
 pub struct Str {
     /// First byte.
     pub ptr: *const u8,

@@ -82,5 +82,11 @@ macro_rules! export_plugin {
                 ARGS
             },
         );
+
+        /// For the host's comparison of layouts; the name is abi_stable's.
+        #[allow(non_upper_case_globals)]
+        #[unsafe(no_mangle)]
+        pub static _1as_0lib_1header_0root_bmodule_bloader: $crate::witness::LibHeader =
+            $crate::witness::header();
     };
 }
