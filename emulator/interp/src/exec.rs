@@ -298,8 +298,15 @@ impl Interp {
                 }
                 Op::FlagsGet => {
                     // SAFETY: cpu is live.
-                    let flags = unsafe { (*cpu).flags() };
-                    set!(u64::from(flags) & i.imm);
+                    let cpu = unsafe { &*cpu };
+                    if i.imm == u64::from(emu_ir::flags::CF) {
+                        let kind = emu_ir::FlagKind::from_u8(cpu.flags_kind);
+                        let fty = Ty::from_u8(cpu.flags_ty).unwrap_or(Ty::I64);
+                        let (a, b, c) = (cpu.flags_a, cpu.flags_b, cpu.flags_c);
+                        set!(u64::from(emu_ir::flags::carry(kind, fty, a, b, c)));
+                    } else {
+                        set!(u64::from(cpu.flags()) & i.imm);
+                    }
                 }
 
                 Op::Vec => match vector::<SIMD>(vals, i, mxcsr_masks) {

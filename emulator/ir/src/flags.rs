@@ -265,6 +265,20 @@ pub fn evaluate(kind: FlagKind, ty: Ty, a: u64, b: u64, c: u64) -> u16 {
     }
 }
 
+/// The carry flag of a definition: what chains of additions, and `inc` and `dec`, ask for.
+#[inline]
+pub fn carry(kind: FlagKind, ty: Ty, a: u64, b: u64, c: u64) -> bool {
+    let m = ty.mask();
+    match kind {
+        FlagKind::Raw | FlagKind::Carry => a & 1 != 0,
+        FlagKind::Add => (a.wrapping_add(b) & m) < (a & m),
+        FlagKind::Sub => (a & m) < (b & m),
+        FlagKind::Logic | FlagKind::Zero => false,
+        FlagKind::Inc | FlagKind::Dec => c & 1 != 0,
+        _ => evaluate(kind, ty, a, b, c) & CF != 0,
+    }
+}
+
 /// Whether `cond` holds for the given flags.
 #[inline]
 pub const fn condition_of(flags: u16, cond: Cond) -> bool {
@@ -313,6 +327,45 @@ pub fn condition(kind: FlagKind, ty: Ty, a: u64, b: u64, c: u64, cond: Cond) -> 
                 (sext(ty, a) < 0) != negate
             }
         }
+        _ if matches!(cond, Cond::B | Cond::Ae) => {
+            carry(kind, ty, a, b, c) != matches!(cond, Cond::Ae)
+        }
         _ => condition_of(evaluate(kind, ty, a, b, c), cond),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shortcuts_agree_with_the_full_evaluation() {
+        let values = [0, 1, 2, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0x7fff_ffff, 0x8000_0000];
+        let values = values.into_iter().flat_map(|v: u64| [v, !v, v.wrapping_neg()]);
+        let values: Vec<u64> = values.chain([1 << 63, u64::MAX >> 1]).collect();
+        for kind in FlagKind::ALL {
+            for ty in [Ty::I8, Ty::I16, Ty::I32, Ty::I64] {
+                for &a in &values {
+                    for &b in &values {
+                        let b = if kind.void_if_zero_count() { 1 + b % 31 } else { b };
+                        for c in [0, u64::from(ALL)] {
+                            let flags = evaluate(kind, ty, a, b, c);
+                            assert_eq!(
+                                carry(kind, ty, a, b, c),
+                                flags & CF != 0,
+                                "{kind:?} {ty:?}"
+                            );
+                            for cond in Cond::ALL {
+                                assert_eq!(
+                                    condition(kind, ty, a, b, c, cond),
+                                    condition_of(flags, cond),
+                                    "{kind:?} {ty:?} {a:#x} {b:#x} {c} {cond:?}"
+                                );
+                            }
+                        }
+                    }
+                }
+            }
+        }
     }
 }

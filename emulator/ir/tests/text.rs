@@ -13,8 +13,9 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use emu_ir::pass::{Optimizer, Pass};
+use emu_ir::testing::Rng;
 use emu_ir::text::{parse, print};
-use emu_ir::{Effects, PlainTarget, verify};
+use emu_ir::{Block, Builder, Effects, Inst, JumpKind, Op, PlainTarget, Ty, Val, verify};
 
 static TARGET: PlainTarget = PlainTarget {
     helpers: &[
@@ -169,4 +170,82 @@ fn errors_name_line_column_and_cause() {
             }
         }
     }
+}
+
+#[test]
+fn damaged_text_is_an_error_or_a_block() {
+    let mut rng = Rng(1);
+    let mut optimizer = Optimizer::default();
+    let mut parsed = 0;
+    for _ in 0..20_000 {
+        let mut bytes = EVERYTHING.as_bytes().to_vec();
+        for _ in 0..=rng.below(3) {
+            let at = rng.below(bytes.len() as u64) as usize;
+            match rng.below(3) {
+                0 => drop(bytes.remove(at)),
+                1 => bytes.insert(at, rng.pick(b" ,;#@[]{}()=-+*._|xv0149az\n")),
+                _ => bytes[at] = rng.pick(EVERYTHING.as_bytes()),
+            }
+        }
+        let text = String::from_utf8_lossy(&bytes);
+        if let Ok(mut block) = parse(&text, &TARGET)
+            && verify(&block, &TARGET).is_ok()
+        {
+            assert_eq!(parse(&print(&block, &TARGET).to_string(), &TARGET).as_ref(), Ok(&block));
+            optimizer.run(&mut block, &TARGET);
+            parsed += 1;
+        }
+    }
+    assert!(parsed > 500, "only {parsed} texts were still valid");
+}
+
+/// A block of arbitrary ops: the verifier must judge it, and what it lets through must be usable.
+fn garbage(rng: &mut Rng) -> Block {
+    let mut b = Builder::new(0x1000);
+    b.insn_start(0x1000, 1);
+    for (ty, slot) in [(Ty::I8, 0), (Ty::I32, 1), (Ty::I64, 2), (Ty::V128, 4)] {
+        b.get(ty, PlainTarget::reg(slot));
+    }
+    for _ in 0..1 + rng.below(4) / 3 {
+        let small =
+            |rng: &mut Rng| if rng.one_in(3) { Val::NONE } else { Val(rng.below(7) as u16) };
+        let mut i = Inst::new(rng.pick(&Op::ALL), rng.pick(&Ty::ALL));
+        (i.a, i.b) = (small(rng), small(rng));
+        i.sub = match rng.below(8) {
+            0 => rng.bits() as u16,
+            1..3 => rng.below(8) as u16,
+            _ => 0,
+        };
+        i.imm = match rng.below(8) {
+            0 => rng.below(256),
+            1 => rng.bits(),
+            2 => 0xffff_ffff,
+            _ => 0,
+        };
+        if rng.one_in(3) {
+            i = i.with_c(small(rng));
+        }
+        b.push(i);
+    }
+    b.jump(JumpKind::Jump, 0x1001);
+    b.finish()
+}
+
+#[test]
+fn arbitrary_ops_are_rejected_or_usable() {
+    let mut rng = Rng(2);
+    let mut optimizer = Optimizer::default();
+    let mut valid = 0;
+    for _ in 0..100_000 {
+        let mut block = garbage(&mut rng);
+        if verify(&block, &TARGET).is_err() {
+            continue;
+        }
+        valid += 1;
+        let text = print(&block, &TARGET).to_string();
+        assert_eq!(parse(&text, &TARGET).as_ref(), Ok(&block), "{text}");
+        optimizer.run(&mut block, &TARGET);
+        verify(&block, &TARGET).unwrap_or_else(|e| panic!("{e}\n{text}"));
+    }
+    assert!(valid > 500, "only {valid} blocks were valid");
 }

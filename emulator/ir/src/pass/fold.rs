@@ -186,18 +186,14 @@ pub(super) struct FlagDef {
     pub ty: Ty,
     pub a: Val,
     pub b: Operand,
+    pub c: Val,
 }
 
 /// A [`Op::FlagsCond`] or [`Op::FlagsGet`] after the definition `d`.
 pub(super) fn read_flags(insts: &[Inst], i: &Inst, d: &FlagDef) -> Folded {
     let a_ty = insts[d.a.index()].result_ty();
     if i.op == Op::FlagsGet {
-        if d.kind == FlagKind::Raw && a_ty == Some(Ty::I64) {
-            let mut and = Inst::new(Op::And, Ty::I64);
-            (and.a, and.imm) = (d.a, i.imm);
-            return Folded::Changed(and);
-        }
-        return Folded::Same;
+        return flags_get(insts, i, d, a_ty);
     }
     let compare = |cond: Cond, b: Operand| {
         let mut cmp = Inst::new(Op::Cmp, d.ty);
@@ -236,6 +232,28 @@ pub(super) fn read_flags(insts: &[Inst], i: &Inst, d: &FlagDef) -> Folded {
             _ => Folded::Same,
         },
         FlagKind::Zero if matches!(cond, Cond::E | Cond::Ne) => with_zero(cond),
+        _ => Folded::Same,
+    }
+}
+
+/// A [`Op::FlagsGet`] after the definition `d`, whose operand a has type `a_ty`.
+fn flags_get(insts: &[Inst], i: &Inst, d: &FlagDef, a_ty: Option<Ty>) -> Folded {
+    let carry_only = i.imm == u64::from(flags::CF);
+    match d.kind {
+        FlagKind::Raw if a_ty == Some(Ty::I64) => {
+            let mut and = Inst::new(Op::And, Ty::I64);
+            (and.a, and.imm) = (d.a, i.imm);
+            Folded::Changed(and)
+        }
+        FlagKind::Logic if i.imm & u64::from(flags::ZF | flags::SF | flags::PF) == 0 => {
+            constant(Ty::I64, 0)
+        }
+        // The carry that was kept, where it is nothing but a carry.
+        FlagKind::Inc | FlagKind::Dec if carry_only && d.c.is_some() => {
+            let kept = &insts[d.c.index()];
+            let same = kept.op == Op::FlagsGet && kept.imm == u64::from(flags::CF);
+            if same { Folded::Value(d.c) } else { Folded::Same }
+        }
         _ => Folded::Same,
     }
 }

@@ -152,7 +152,7 @@ fn reuse(before: &[Inst], i: &Inst, known: &Known) -> Folded {
 }
 
 fn define(flags: &mut Option<FlagDef>, i: &Inst) {
-    let def = FlagDef { kind: i.flag_kind(), ty: i.ty, a: i.a, b: i.rhs() };
+    let def = FlagDef { kind: i.flag_kind(), ty: i.ty, a: i.a, b: i.rhs(), c: i.c() };
     *flags = match (def.kind.void_if_zero_count(), def.b) {
         (false, _) => Some(def),
         // A count of 0 defines nothing: what was known stays.

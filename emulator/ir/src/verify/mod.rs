@@ -160,6 +160,9 @@ impl<T: Target + ?Sized> Verifier<'_, T> {
 
     fn operands(&mut self, i: &Inst) -> Result<(), Rule> {
         let ty = Want::Ty(i.ty);
+        if i.ty != Ty::I64 && untyped(i.op) {
+            return Err(Rule::OpType(i.ty));
+        }
         match i.op {
             Op::InsnStart => return self.insn_start(i),
             Op::Const => {
@@ -296,9 +299,6 @@ impl<T: Target + ?Sized> Verifier<'_, T> {
             Op::FlagsGet => {
                 self.none(i)?;
                 no_selector(i)?;
-                if i.ty != Ty::I64 {
-                    return Err(Rule::OpType(i.ty));
-                }
                 if i.imm & !u64::from(ALL_FLAGS) != 0 {
                     return Err(Rule::Immediate(i.imm));
                 }
@@ -468,6 +468,22 @@ impl<T: Target + ?Sized> Verifier<'_, T> {
         }
         Ok(())
     }
+}
+
+/// Ops whose type says nothing; it is i64.
+const fn untyped(op: Op) -> bool {
+    matches!(
+        op,
+        Op::InsnStart
+            | Op::Fence
+            | Op::FlagsGet
+            | Op::ExitIf
+            | Op::Jump
+            | Op::JumpInd
+            | Op::Trap
+            | Op::ReturnHint
+            | Op::Counter
+    )
 }
 
 fn integer(ty: Ty) -> Result<(), Rule> {
