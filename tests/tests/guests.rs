@@ -49,3 +49,20 @@ fn calls() {
         Case::new([&exe]).same_as_native();
     }
 }
+
+/// A fixed number of random calls with hostile arguments: all children survive it, as natively, so
+/// the host did.
+#[test]
+fn random_calls() {
+    let source = include_str!("../guests/fuzz.c");
+    let dir = TempDir::new();
+    for width in BOTH {
+        let exe = compile(&dir, "fuzz", source, width, &["-static"]);
+        for seed in ["1", "1000"] {
+            let argv = [exe.as_os_str(), seed.as_ref(), "5000".as_ref(), "4".as_ref()];
+            let out = Case::new(argv).hosted();
+            assert_eq!((out.stdout.as_str(), out.stderr.as_str()), ("4 of 4 finished\n", ""));
+            assert!(out.status.success());
+        }
+    }
+}
