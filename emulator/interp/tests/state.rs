@@ -349,3 +349,35 @@ fn a_block_may_be_run_again() {
     }
     assert_eq!(cpu.regs[0], 15);
 }
+
+#[test]
+fn an_unmasked_exception_traps_before_the_result() {
+    use emu_ir::VecOp;
+    const DIVIDE_BY_ZERO: u32 = 1 << 9;
+    let code = block(|b| {
+        let (x, y) = (b.get(Ty::V128, reg(0)), b.get(Ty::V128, reg(2)));
+        let r = b.vec(VecOp::Divss, Ty::V128, x, y, Val::NONE, 0);
+        b.put(Ty::V128, reg(4), r);
+    });
+    let mut interp = Interp::new(&[], no_hook);
+    for (divisor, masks, traps) in [
+        (0f32, MXCSR_ALL_MASKED, false),
+        (0f32, MXCSR_ALL_MASKED & !DIVIDE_BY_ZERO, true),
+        (2f32, MXCSR_ALL_MASKED & !DIVIDE_BY_ZERO, false),
+    ] {
+        let mut cpu = Cpu::default();
+        cpu.regs[0] = u64::from(1f32.to_bits());
+        cpu.regs[2] = u64::from(divisor.to_bits());
+        cpu.regs[4] = 7;
+        // SAFETY: the CPU is live.
+        let exit = unsafe { interp.run(&raw mut cpu.hdr, &code, masks) };
+        let trap = cpu.hdr.take_trap().map(|t| t.kind);
+        let quotient = u64::from((1f32 / divisor).to_bits());
+        if traps {
+            assert_eq!((trap, exit.retired, cpu.regs[4]), (Some(TrapKind::Simd), 0, 7));
+            assert_eq!(cpu.hdr.pc, PC);
+        } else {
+            assert_eq!((trap, exit.retired, cpu.regs[4]), (None, 1, quotient));
+        }
+    }
+}
