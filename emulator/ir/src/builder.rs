@@ -47,7 +47,9 @@ impl Builder {
 
     /// Starts a block at `pc`.
     pub fn new(pc: u64) -> Builder {
-        Builder { block: Block { pc, ..Block::default() } }
+        // Room for an ordinary block, so that building one does not reallocate.
+        let (insts, insns) = (Vec::with_capacity(128), Vec::with_capacity(16));
+        Builder { block: Block { pc, insts, insns, ..Block::default() } }
     }
 
     /// Ops so far.
@@ -65,6 +67,11 @@ impl Builder {
         self.block.insns.len()
     }
 
+    /// Whether the guest instruction at `pc` is in the block already.
+    pub fn has_insn(&self, pc: u64) -> bool {
+        self.block.insns.iter().any(|i| i.pc == pc)
+    }
+
     /// The op that defines `v`.
     pub fn def(&self, v: Val) -> &Inst {
         &self.block.insts[v.index()]
@@ -77,6 +84,7 @@ impl Builder {
     }
 
     /// Appends any op.
+    #[inline]
     pub fn push(&mut self, inst: Inst) -> Val {
         let v = Val(self.block.insts.len() as u16);
         self.block.insts.push(inst);
@@ -90,6 +98,7 @@ impl Builder {
     }
 
     /// Begins a guest instruction.
+    #[inline]
     pub fn insn_start(&mut self, pc: u64, len: u8) {
         let idx = self.block.insns.len() as u16;
         let first = self.block.insts.len() as u16;
@@ -102,6 +111,7 @@ impl Builder {
     }
 
     /// A constant.
+    #[inline]
     pub fn iconst(&mut self, ty: Ty, imm: u64) -> Val {
         let mut i = Inst::new(Op::Const, ty);
         i.imm = imm & ty.mask();
@@ -114,6 +124,7 @@ impl Builder {
     }
 
     /// Reads a slot.
+    #[inline]
     pub fn get(&mut self, ty: Ty, slot: u32) -> Val {
         let mut i = Inst::new(Op::Get, ty);
         i.imm = u64::from(slot);
@@ -121,6 +132,7 @@ impl Builder {
     }
 
     /// Writes a slot.
+    #[inline]
     pub fn put(&mut self, ty: Ty, slot: u32, v: Val) {
         let mut i = Inst::new(Op::Put, ty);
         i.a = v;
@@ -129,6 +141,7 @@ impl Builder {
     }
 
     /// A binary integer op ([`Op::takes_imm`]).
+    #[inline]
     pub fn bin(&mut self, op: Op, ty: Ty, a: Val, b: impl Into<Operand>) -> Val {
         let mut i = Inst::new(op, ty);
         i.a = a;
@@ -200,11 +213,13 @@ impl Builder {
     }
 
     /// Loads.
+    #[inline]
     pub fn load(&mut self, ty: Ty, m: Addr) -> Val {
         self.push(Inst::new(Op::Load, ty).with_mem(m))
     }
 
     /// Stores.
+    #[inline]
     pub fn store(&mut self, ty: Ty, m: Addr, v: Val) {
         self.push(Inst::new(Op::Store, ty).with_mem(m).with_c(v));
     }
@@ -232,6 +247,7 @@ impl Builder {
     }
 
     /// Defines the flags. `c` is [`Val::NONE`] where the kind has none.
+    #[inline]
     pub fn flags_set(&mut self, kind: FlagKind, ty: Ty, a: Val, b: impl Into<Operand>, c: Val) {
         let mut i = Inst::new(Op::FlagsSet, ty);
         i.sub = kind as u16;
@@ -329,7 +345,9 @@ impl Builder {
     }
 
     /// The finished block.
-    pub fn finish(self) -> Block {
+    pub fn finish(mut self) -> Block {
+        self.block.insts.shrink_to_fit();
+        self.block.insns.shrink_to_fit();
         self.block
     }
 }

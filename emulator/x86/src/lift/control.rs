@@ -23,7 +23,7 @@ fn direct_target(l: &Lifter, i: &Instruction) -> Option<u64> {
 /// `jmp`; far forms are not supported.
 pub(super) fn jmp(l: &mut Lifter, i: &Instruction) -> bool {
     if let Some(target) = direct_target(l, i) {
-        if l.options.basic_blocks || l.contains(target) {
+        if l.options.basic_blocks || l.b.has_insn(target) {
             l.b.jump(JumpKind::Jump, target);
             l.flow = Flow::Done;
         } else {

@@ -84,8 +84,6 @@ pub struct Lifter {
     pc: u64,
     next: u64,
     flow: Flow,
-    /// The guest instructions so far, for finding jumps into the block.
-    pcs: Vec<u64>,
     /// A jump was followed, so the block is not contiguous.
     jumped: bool,
 }
@@ -100,7 +98,6 @@ pub fn lift_block(mode: Mode, pc: u64, code: &mut dyn CodeSource, options: &Lift
         pc,
         next: pc,
         flow: Flow::Next,
-        pcs: Vec::with_capacity(MAX_INSNS),
         jumped: false,
     };
     l.run(code);
@@ -131,7 +128,6 @@ impl Lifter {
                 self.next = insn.next_ip();
                 self.flow = Flow::Next;
                 self.b.insn_start(self.pc, insn.len() as u8);
-                self.pcs.push(self.pc);
                 self.lift_insn(&insn);
                 self.pc = match self.flow {
                     Flow::Next => self.next,
@@ -145,7 +141,7 @@ impl Lifter {
                     }
                     Flow::Done => return,
                 };
-                if self.jumped && self.contains(self.pc) {
+                if self.jumped && self.b.has_insn(self.pc) {
                     self.b.jump(JumpKind::Jump, self.pc);
                     return;
                 }
@@ -158,11 +154,6 @@ impl Lifter {
                 }
             }
         }
-    }
-
-    /// Whether the instruction at `pc` is in the block already.
-    fn contains(&self, pc: u64) -> bool {
-        self.pcs.contains(&pc)
     }
 
     fn is_full(&self) -> bool {
