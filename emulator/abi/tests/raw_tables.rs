@@ -1,0 +1,229 @@
+//! The C tables as a plugin in C sees them: entries that are wrong, ids of others, services.
+
+mod support;
+
+use core::ffi::c_void;
+use std::cell::RefCell;
+use std::path::Path;
+use std::process::Command;
+
+use emu_abi::{Entry, EntryError, GivenValue};
+use plugin_api::abi::{
+    ABI_MINOR, AnyFn, CallbackDesc, HostApi, InitInfo, PandaCpu, PandaPlugin, PluginEntry, Str,
+    kind, service, status,
+};
+use support::Guest;
+
+type Init = fn(&HostApi, *const HostApi, *mut PandaPlugin);
+
+thread_local! {
+    static INIT: RefCell<Option<Init>> = const { RefCell::new(None) };
+}
+
+unsafe extern "C" fn init(
+    host: *const HostApi,
+    plugin: *mut PandaPlugin,
+    _: *const InitInfo,
+    _: *mut *mut c_void,
+) -> u32 {
+    if let Some(f) = INIT.with(|i| *i.borrow()) {
+        // SAFETY: the host's table.
+        f(unsafe { &*host }, host, plugin);
+    }
+    status::OK
+}
+
+const ENTRY: PluginEntry = PluginEntry {
+    init: Some(init),
+    uninit: None,
+    flush: None,
+    ..plugin_api::entry::<Nothing>("raw", "1", "Is tested", &[])
+};
+
+struct Nothing;
+
+impl plugin_api::Plugin for Nothing {
+    fn init(
+        _: &mut plugin_api::Registrar<Self>,
+        _: &plugin_api::Args,
+    ) -> Result<Self, plugin_api::Error> {
+        Ok(Nothing)
+    }
+}
+
+fn with_init(guest: &Guest, f: Init) -> emu_abi::PluginSlot {
+    static STATIC: PluginEntry = ENTRY;
+    INIT.with(|i| *i.borrow_mut() = Some(f));
+    guest.start(&STATIC).unwrap()
+}
+
+#[test]
+fn wrong_entries_are_refused_with_a_reason() {
+    let read = |e: &PluginEntry| {
+        // SAFETY: a whole entry, or one that says it is not.
+        unsafe { Entry::read(e) }.map(|e| e.name).map_err(|e| e.to_string())
+    };
+    assert_eq!(read(&ENTRY), Ok("raw".to_owned()));
+    // SAFETY: null is looked for.
+    assert_eq!(unsafe { Entry::read(core::ptr::null()) }.unwrap_err(), EntryError::BadMagic);
+    assert_eq!(
+        read(&PluginEntry { magic: 1, ..ENTRY }),
+        Err("its entry is not that of a plugin (wrong magic number)".to_owned())
+    );
+    assert_eq!(
+        read(&PluginEntry { abi_major: 2, ..ENTRY }),
+        Err(format!("it was built for plugin API 2.x, this host has 1.{ABI_MINOR}"))
+    );
+    assert_eq!(
+        read(&PluginEntry { abi_minor_required: 99, ..ENTRY }),
+        Err(format!("it needs plugin API 1.99 or newer, this host has 1.{ABI_MINOR}"))
+    );
+    // Built for a newer minor version, but content with this one; and longer.
+    assert!(read(&PluginEntry { abi_minor_built: 99, struct_size: 4096, ..ENTRY }).is_ok());
+    assert!(read(&PluginEntry { struct_size: 16, ..ENTRY }).unwrap_err().contains("too small"));
+    for damaged in [
+        PluginEntry { init: None, ..ENTRY },
+        PluginEntry { args_count: u32::MAX, ..ENTRY },
+        PluginEntry { args_count: 1, args: core::ptr::null(), ..ENTRY },
+        PluginEntry { requires_count: 1, ..ENTRY },
+        PluginEntry { name: Str::EMPTY, ..ENTRY },
+    ] {
+        assert!(read(&damaged).unwrap_err().starts_with("its entry is damaged: "));
+    }
+}
+
+unsafe extern "C" fn at_pc(user: *mut c_void, _: *mut PandaCpu, _: u64) {
+    // SAFETY: the user data of the registrations below.
+    unsafe { *user.cast::<u64>() += 1 };
+}
+
+fn desc(flags: u32) -> CallbackDesc {
+    static mut COUNT: u64 = 0;
+    CallbackDesc {
+        struct_size: CallbackDesc::SIZE,
+        flags,
+        // SAFETY: only the type changes.
+        func: Some(unsafe { core::mem::transmute::<plugin_api::abi::PcFn, AnyFn>(at_pc) }),
+        user: (&raw mut COUNT).cast(),
+    }
+}
+
+#[test]
+fn registrations_are_checked() {
+    let guest = Guest::new();
+    let _slot = with_init(&guest, |api, host, plugin| {
+        let register = api.register_cb.unwrap();
+        let mut id = 0;
+        // SAFETY: as the contract says, or null where the host must notice.
+        unsafe {
+            assert_eq!(register(host, plugin, kind::INSN_EXEC, &desc(0), &mut id), status::OK);
+            assert_ne!(id, 0);
+            assert_eq!(register(host, plugin, 0, &desc(0), &mut id), status::UNKNOWN);
+            assert_eq!(register(host, plugin, 9999, &desc(0), &mut id), status::UNKNOWN);
+            let null = core::ptr::null();
+            assert_eq!(register(host, plugin, 2, null, &mut id), status::INVALID);
+            let short = CallbackDesc { struct_size: 8, ..desc(0) };
+            assert_eq!(register(host, plugin, 2, &short, &mut id), status::INVALID);
+            let none = CallbackDesc { func: None, ..desc(0) };
+            assert_eq!(register(host, plugin, 2, &none, &mut id), status::INVALID);
+            // Unknown flags and longer registrations are a newer plugin's.
+            let newer = CallbackDesc { struct_size: 64, ..desc(0xff00) };
+            assert_eq!(register(host, plugin, 2, &newer, &mut id), status::OK);
+            assert_eq!(api.disable_cb.unwrap()(host, plugin, id), status::OK);
+            assert_eq!(api.enable_cb.unwrap()(host, plugin, id), status::OK);
+            assert_eq!(api.unregister_cb.unwrap()(host, plugin, id), status::OK);
+            assert_eq!(api.unregister_cb.unwrap()(host, plugin, id), status::STALE_ID);
+            assert_eq!(api.enable_cb.unwrap()(host, plugin, 12345), status::STALE_ID);
+            let unknown = Str::new("panda.nothing/1");
+            assert!(api.get_extension.unwrap()(host, plugin, unknown).is_null());
+        }
+    });
+}
+
+#[test]
+fn another_plugins_subscription_cannot_be_touched() {
+    thread_local! {
+        static ID: RefCell<u64> = const { RefCell::new(0) };
+    }
+    let guest = Guest::new();
+    let _first = with_init(&guest, |api, host, plugin| {
+        let mut id = 0;
+        // SAFETY: as the contract says.
+        unsafe { api.register_cb.unwrap()(host, plugin, 2, &desc(0), &mut id) };
+        ID.with(|i| *i.borrow_mut() = id);
+    });
+    let _second = with_init(&guest, |api, host, plugin| {
+        let id = ID.with(|i| *i.borrow());
+        // SAFETY: as the contract says.
+        unsafe {
+            assert_eq!(api.unregister_cb.unwrap()(host, plugin, id), status::STALE_ID);
+            assert_eq!(api.disable_cb.unwrap()(host, plugin, id), status::STALE_ID);
+        }
+    });
+    assert_eq!(guest.engine.shared().registry.borrow().iter().count(), 1);
+}
+
+#[test]
+fn services_are_found_checked_and_withdrawn() {
+    static TABLE: [u32; 4] = [16, 1, 2, 3];
+    let guest = Guest::new();
+    let provider = with_init(&guest, |api, host, plugin| {
+        let provide = api.provide_service.unwrap();
+        let table = TABLE.as_ptr().cast();
+        // SAFETY: as the contract says.
+        unsafe {
+            assert_eq!(provide(host, plugin, Str::new("x/1"), table), status::OK);
+            assert_eq!(provide(host, plugin, Str::new("x/1"), table), status::EXISTS);
+            assert_eq!(provide(host, plugin, Str::new(service::MEM), table), status::EXISTS);
+            let null = core::ptr::null();
+            assert_eq!(provide(host, plugin, Str::new("y/1"), null), status::INVALID);
+        }
+    });
+    let _user = with_init(&guest, |api, host, plugin| {
+        let use_service = api.use_service.unwrap();
+        let mut table = core::ptr::null();
+        // SAFETY: as the contract says.
+        unsafe {
+            let id = Str::new("x/1");
+            assert_eq!(use_service(host, plugin, id, 16, &mut table), status::OK);
+            assert_eq!(table, TABLE.as_ptr().cast());
+            assert_eq!(use_service(host, plugin, id, 17, &mut table), status::TOO_SMALL);
+            let unknown = Str::new("z/1");
+            assert_eq!(use_service(host, plugin, unknown, 16, &mut table), status::UNKNOWN);
+        }
+    });
+    assert!(guest.services.has("x/1"));
+    drop(provider);
+    assert!(!guest.services.has("x/1"));
+}
+
+/// A plugin in C, compiled by gcc against the header alone.
+#[test]
+fn a_plugin_in_c_sees_the_guest() {
+    let api = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugin-api");
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("panda_c_plugin.so");
+    let out = Command::new("gcc")
+        .args(["-std=c99", "-shared", "-fPIC", "-fvisibility=hidden", "-I"])
+        .arg(api.join("include"))
+        .arg(api.join("tests/c_plugin.c"))
+        .arg("-o")
+        .arg(&file)
+        .output()
+        .unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    // SAFETY: the plugin just compiled; it stays loaded.
+    let entry = unsafe {
+        let library = Box::leak(Box::new(libloading::Library::new(&file).unwrap()));
+        let entry: libloading::Symbol<*const PluginEntry> =
+            library.get(b"panda_plugin_entry_v1").unwrap();
+        *entry
+    };
+    let mut guest = Guest::new();
+    let slot = guest.start_with(entry, &[("threshold".to_owned(), GivenValue::Int(0))]).unwrap();
+    assert_eq!(slot.entry().about, "Uses every part of the interface");
+    guest.run();
+    assert!(slot.flush(plugin_api::abi::flush_reason::REQUEST));
+    assert!(!slot.flush(plugin_api::abi::flush_reason::FORK));
+    drop(slot);
+    assert_eq!(guest.log(), ["c_plugin 3 c_plugin is ready", "c_plugin 3 c_plugin has ended"]);
+}
