@@ -5,7 +5,7 @@ use emu_ir::{HookKind, Inst, Ty, Val};
 
 use crate::Unsupported;
 use crate::alloc::{CALLER_SAVED, cpu_mem};
-use crate::asm::{Alu, Mem, R8, R9, RAX, RBP, RCX, RDI, RDX, RSI, RSP, Reg, Rm};
+use crate::asm::{Alu, Mem, OF, R8, R9, RAX, RBP, RCX, RDI, RDX, RSI, RSP, Reg, Rm};
 use crate::compile::Compiler;
 use crate::exits::{Exit, ExitKind, Pending};
 use crate::state::{Home, Kind, NOROOT, SCRATCH};
@@ -201,6 +201,25 @@ impl Compiler<'_> {
         Ok(())
     }
 
+    /// Calls a subscriber. Its floating-point operations must not show in the guest's sticky
+    /// flags, which are in the host's MXCSR.
+    fn callback(&mut self, to: Callee, args: &[Arg], kills: bool) -> Result<(), Unsupported> {
+        let before = Mem::at(RSP, SCRATCH + 32);
+        let after = Mem::at(RSP, SCRATCH + 36);
+        const STMXCSR: u8 = 3;
+        const LDMXCSR: u8 = 2;
+        self.asm.op(0xae | OF, false, STMXCSR, Rm::M(before), 0);
+        self.call_to(to, args, kills)?;
+        self.asm.op(0xae | OF, false, STMXCSR, Rm::M(after), 0);
+        self.asm.load_zx(4, RAX, before);
+        self.asm.alu(Alu::Cmp, Ty::I32, RAX, Rm::M(after));
+        let same = self.asm.jcc(4);
+        self.asm.op(0xae | OF, false, LDMXCSR, Rm::M(before), 0);
+        let here = self.asm.len();
+        self.asm.patch(same, here);
+        Ok(())
+    }
+
     /// [`emu_ir::Op::Hook`].
     pub fn hook(&mut self, i: &Inst) -> Result<(), Unsupported> {
         let site = self.block.hooks[i.imm as usize];
@@ -214,11 +233,12 @@ impl Compiler<'_> {
         let pc = Arg::Imm(site.pc);
         match site.kind {
             HookKind::InsnExec | HookKind::AfterInsnExec => {
-                self.call_to(to, &[user, Arg::Cpu, pc], site.writes_regs)?;
+                self.callback(to, &[user, Arg::Cpu, pc], site.writes_regs)?;
             }
             HookKind::BeforeBlock | HookKind::AfterBlock => {
                 let info = Arg::Imm(site.info as u64);
-                self.call_to(to, &[user, Arg::Cpu, info], site.writes_regs)?;
+                let detail = Arg::Imm(u64::from(site.detail));
+                self.callback(to, &[user, Arg::Cpu, info, detail], site.writes_regs)?;
             }
             _ => {
                 let size = Arg::Imm(u64::from(i.ty.bytes()));
@@ -245,7 +265,7 @@ impl Compiler<'_> {
                 } else {
                     Arg::Imm(0)
                 };
-                self.call_to(to, &[user, Arg::Cpu, pc, addr, size, data], site.writes_regs)?;
+                self.callback(to, &[user, Arg::Cpu, pc, addr, size, data], site.writes_regs)?;
             }
         }
         Ok(())

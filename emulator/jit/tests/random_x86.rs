@@ -99,6 +99,7 @@ fn run(arch: &'static dyn GuestArch) {
         });
     }
     failures.assert_none();
+    println!("{} compiled, {} declined: {:?}", bench.compiled, bench.unsupported, bench.reasons);
     assert!(bench.compiled > count / 2, "{} compiled", bench.compiled);
     assert!(bench.faults > count / 100, "{} faults", bench.faults);
 }

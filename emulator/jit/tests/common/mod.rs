@@ -53,6 +53,8 @@ pub struct Bench {
     initial: Vec<u8>,
     pub compiled: u64,
     pub unsupported: u64,
+    /// Why blocks were declined.
+    pub reasons: std::collections::BTreeSet<String>,
     pub faults: u64,
 }
 
@@ -86,6 +88,7 @@ impl Bench {
             initial: vec![0; DATA_LEN],
             compiled: 0,
             unsupported: 0,
+            reasons: Default::default(),
             faults: 0,
         }
     }
@@ -141,8 +144,9 @@ impl Bench {
             Err(JitError::Unsupported(emu_jit::Unsupported::Malformed)) => {
                 return Err(format!("refused as malformed\n{}", show(block)));
             }
-            Err(_) => {
+            Err(e) => {
                 self.unsupported += 1;
+                self.reasons.insert(e.to_string());
                 return Ok(false);
             }
         };
