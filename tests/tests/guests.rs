@@ -7,7 +7,9 @@ use e2e::{BOTH, Case, TempDir, Width, compile};
 fn check(name: &str, source: &str) {
     let dir = TempDir::new();
     for width in BOTH {
-        for flags in [&[][..], &["-static"], &["-static-pie", "-fPIE"]] {
+        for flags in
+            [&["-pthread"][..], &["-pthread", "-static"], &["-pthread", "-static-pie", "-fPIE"]]
+        {
             let exe = compile(&dir, name, source, width, flags);
             Case::new([&exe]).same_as_native();
         }
@@ -65,4 +67,9 @@ fn random_calls() {
             assert!(out.status.success());
         }
     }
+}
+
+#[test]
+fn threads() {
+    check("threads", include_str!("../guests/threads.c"));
 }

@@ -104,6 +104,7 @@ fn notify(shared: &Shared, cpu: *mut PandaCpu, pc: u64, event: &Event<'_>) {
             let info = thread(cpu, *tid, pid, 0);
             tell!(shared, kind::THREAD_START, abi::ThreadFn, cpu, &info);
         }
+        Event::ThreadSwitch { tid } => shared.os.borrow_mut().tid = *tid as u32,
         Event::ThreadExit { tid } => {
             let info = thread(cpu, *tid, pid, 0);
             tell!(shared, kind::THREAD_EXIT, abi::ThreadFn, cpu, &info);

@@ -60,6 +60,11 @@ impl Errno {
     /// Not an error: the call has set the guest's registers itself (sigreturn, execve).
     pub const REGISTERS_SET: Errno = Errno(1000);
 
+    /// Not an error: the thread waits and its result comes later.
+    pub const PARKED: Errno = Errno(1001);
+    /// Not an error: the thread that made the call is gone.
+    pub const THREAD_GONE: Errno = Errno(1002);
+
     /// The error of the last failed libc call.
     pub fn last() -> Errno {
         Errno(std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO))

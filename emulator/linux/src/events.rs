@@ -54,6 +54,11 @@ pub enum Event<'a> {
         /// Thread id.
         tid: i32,
     },
+    /// Another guest thread takes its turn.
+    ThreadSwitch {
+        /// Thread id.
+        tid: i32,
+    },
     /// A guest thread ended.
     ThreadExit {
         /// Thread id.

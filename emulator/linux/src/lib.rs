@@ -13,6 +13,7 @@
 //! * [`sys`] — the system calls: one table row and one function each.
 
 pub mod abi;
+pub mod companion;
 pub mod elf;
 mod engine;
 pub mod errno;
@@ -25,6 +26,7 @@ pub mod nondet;
 pub mod process;
 pub mod procfs;
 mod run;
+pub mod sched;
 pub mod segments;
 pub mod signal;
 pub mod stack;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::limits::Limits;
 use crate::load::{self, LoadError, LoadRequest};
+use crate::sched::Scheduler;
 use crate::signal::{self, Action, Actions, IGNORE};
 use crate::sys::vfork::VforkChild;
 use crate::{Abi, Event, Machine, Thread};
@@ -85,6 +86,8 @@ pub struct Process {
     pub actions: Actions,
     /// Limits on the guest's memory.
     pub limits: Limits,
+    /// Turn-taking.
+    pub sched: Scheduler,
     /// In a vfork child: the parent that waits.
     pub vfork: Option<VforkChild>,
     /// Set when the process has ended.
@@ -106,6 +109,7 @@ impl Process {
             current: 0,
             actions: Actions::default(),
             limits,
+            sched: Scheduler::default(),
             vfork: None,
             exit: None,
         };

@@ -5,30 +5,46 @@ use emu_ir::TrapKind;
 use emu_mem::access;
 use emu_x86::state::gpr;
 
+use crate::sched::Call;
 use crate::signal::{deliver, host};
 use crate::thread::Interrupted;
-use crate::{Abi, Errno, Event, ExitStatus, Machine, Process, Stop, load, sys, trap};
+use crate::{Abi, Errno, Event, ExitStatus, Machine, Process, Stop, SysResult, load, sys, trap};
 
 impl Process {
     /// Runs the guest to its end. The caller ends the host process accordingly:
     /// [`end_host_process`].
     pub fn run(&mut self, m: &mut dyn Machine) -> ExitStatus {
         load::announce(self, m);
+        let tid = self.thread().tid;
+        self.emit(m, &Event::ThreadStart { tid });
+        let mut slice_over = false;
         let status = loop {
             if let Some(status) = self.exit {
                 break status;
             }
-            if deliver::is_due(self) {
+            if self.thread().wait.is_none() && deliver::is_due(self) {
                 deliver::deliver(self, m);
+                continue;
+            }
+            if !self.schedule(m, core::mem::take(&mut slice_over)) {
+                continue;
+            }
+            if deliver::is_due(self) {
                 continue;
             }
             let stop = m.run(self.cpu());
             match stop {
                 Stop::Trap(t) => self.on_trap(m, &t),
-                Stop::Budget | Stop::Interrupted => {}
+                Stop::Budget => slice_over = true,
+                Stop::Interrupted => {}
                 Stop::Requested => self.exit = Some(ExitStatus::Stopped),
             }
         };
+        for i in 0..self.threads.len() {
+            self.current = i;
+            let tid = self.thread().tid;
+            self.emit(m, &Event::ThreadExit { tid });
+        }
         self.emit(m, &Event::Exit { status });
         status
     }
@@ -87,7 +103,20 @@ impl Process {
             Abi::I386 => u64::from(cpu.gpr[gpr::RAX] as u32),
         };
         self.emit(m, &Event::SyscallEnter { abi, pc, number, args });
-        let result = match sys::dispatch(self, m, abi, number, args) {
+        let call = Call { abi, pc, number, registers: args };
+        let result = sys::dispatch(self, m, abi, number, args);
+        self.complete(m, call, result);
+    }
+
+    /// Brings a call's result to the current thread, which made it.
+    pub(crate) fn complete(&mut self, m: &mut dyn Machine, call: Call, result: SysResult) {
+        let Call { abi, pc, number, registers: args } = call;
+        let result = match result {
+            Err(Errno::PARKED) => {
+                self.thread().call = Some(call);
+                return;
+            }
+            Err(Errno::THREAD_GONE) => return,
             Ok(value) => value as i64,
             Err(Errno::REGISTERS_SET) => {
                 // sigreturn and execve: the register says what the guest will see.

@@ -3,6 +3,8 @@
 use emu_x86::X86Cpu;
 
 use crate::Errno;
+use crate::companion::Companion;
+use crate::sched::{Call, Wait};
 use crate::signal::ThreadSignals;
 
 /// A guest thread: processor state and what the kernel keeps per thread.
@@ -20,6 +22,12 @@ pub struct Thread {
     pub interrupted: Option<Interrupted>,
     /// What `restart_syscall` continues.
     pub restart_block: Option<crate::sys::time::Interrupted>,
+    /// What it waits for.
+    pub wait: Option<Wait>,
+    /// The system call that waits.
+    pub call: Option<Call>,
+    /// The host thread that makes its blocking calls.
+    pub companion: Option<Companion>,
     /// Signal state.
     pub signals: ThreadSignals,
 }
@@ -42,6 +50,9 @@ impl Thread {
             clear_child_tid: 0,
             robust_list: (0, 0),
             interrupted: None,
+            wait: None,
+            call: None,
+            companion: None,
             restart_block: None,
             signals: ThreadSignals::default(),
         }

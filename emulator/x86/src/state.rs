@@ -235,6 +235,34 @@ impl X86Cpu {
         u64::from(self.hdr.flags()) | eflags::FIXED | eflags::IF | (self.sys_flags & eflags::USER)
     }
 
+    /// The guest's state in a structure of its own, as a new thread starts with it.
+    pub fn copy(&self) -> X86Cpu {
+        let h = &self.hdr;
+        X86Cpu {
+            hdr: CpuHeader {
+                pc: h.pc,
+                flags_kind: h.flags_kind,
+                flags_ty: h.flags_ty,
+                flags_a: h.flags_a,
+                flags_b: h.flags_b,
+                flags_c: h.flags_c,
+                ..CpuHeader::default()
+            },
+            gpr: self.gpr,
+            fs_base: self.fs_base,
+            gs_base: self.gs_base,
+            sys_flags: self.sys_flags,
+            selectors: self.selectors,
+            mxcsr: self.mxcsr,
+            seg_base: self.seg_base,
+            tls: self.tls,
+            scratch: self.scratch,
+            x87: self.x87.clone(),
+            vec: self.vec,
+            xcr0: self.xcr0,
+        }
+    }
+
     /// Puts the x87 and vector units in the state a program starts with.
     pub fn reset_fp(&mut self) {
         let fresh = X86Cpu::default();

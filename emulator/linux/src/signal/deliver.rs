@@ -16,7 +16,7 @@ pub fn is_due(p: &mut Process) -> bool {
         || host::is_closed()
         || t.interrupted.is_some()
         || t.signals.saved.is_some()
-        || t.signals.pending.iter().any(|s| bit(s.signal()) & t.signals.blocked == 0)
+        || t.signals.has_due()
 }
 
 /// Delivers every signal that is not blocked, and restarts or ends an interrupted call.
@@ -38,7 +38,7 @@ pub fn deliver(p: &mut Process, m: &mut dyn Machine) {
             set_blocked(p, mask);
         }
         if host::is_closed() {
-            host::set_mask(p.thread().signals.blocked);
+            host::set_mask(host_mask(p));
         }
         if !host::pending() {
             return;
@@ -46,11 +46,17 @@ pub fn deliver(p: &mut Process, m: &mut dyn Machine) {
     }
 }
 
-/// Moves the signal the host handler took into the thread's list.
+/// Moves the signal the host handler took into the list of the thread that gets it.
 pub fn absorb(p: &mut Process) {
     if let Some(info) = host::take() {
-        p.thread().signals.pending.push(info);
+        let target = p.signal_target(info.signal());
+        p.threads[target].signals.pending.push(info);
     }
+}
+
+/// What the host blocks: what every guest thread blocks.
+pub fn host_mask(p: &Process) -> u64 {
+    p.threads.iter().fold(!0, |mask, t| mask & t.signals.blocked)
 }
 
 /// Takes the next signal to deliver: faults first, then the lowest number.
@@ -169,7 +175,7 @@ pub fn set_blocked(p: &mut Process, mask: u64) {
     absorb(p);
     let s = &mut p.thread().signals;
     s.blocked = mask & !UNMASKABLE;
-    host::set_mask(s.blocked);
+    host::set_mask(host_mask(p));
 }
 
 /// Changes the alternate stack (`do_sigaltstack`).

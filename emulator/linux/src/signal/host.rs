@@ -102,6 +102,13 @@ pub fn set_mask(guest: u64) {
     }
 }
 
+/// [`set_mask`], unless a signal was taken and waits to be delivered: then that opens the mask.
+pub fn set_mask_if_open(guest: u64) {
+    if !is_closed() {
+        set_mask(guest);
+    }
+}
+
 /// The host's mask.
 pub fn mask() -> u64 {
     let mut mask = 0u64;
@@ -120,7 +127,9 @@ pub fn mask() -> u64 {
 
 /// Makes the host's disposition of a signal fit the guest's action.
 pub fn set_action(signal: i32, action: &Action) {
-    if bit(signal) & (SYNCHRONOUS | super::UNMASKABLE) != 0 {
+    // 32 and 33 are the C library's: guests send them to their own threads only.
+    const LIBRARY: u64 = bit(32) | bit(33);
+    if bit(signal) & (SYNCHRONOUS | super::UNMASKABLE | LIBRARY) != 0 {
         return;
     }
     let ignored_by_default =

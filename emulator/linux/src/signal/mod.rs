@@ -205,6 +205,13 @@ pub struct ThreadSignals {
     pub fault: FaultState,
 }
 
+impl ThreadSignals {
+    /// Whether a signal waits that is not blocked.
+    pub fn has_due(&self) -> bool {
+        self.pending.iter().any(|s| bit(s.signal()) & self.blocked == 0)
+    }
+}
+
 /// The least stack a signal handler needs (`AT_MINSIGSTKSZ`): frame, floating-point state,
 /// alignment and red zone.
 pub fn min_stack(abi: Abi) -> u64 {

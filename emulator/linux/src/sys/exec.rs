@@ -60,6 +60,9 @@ fn exec(ctx: &mut SyscallContext<'_>, path: Vec<u8>, argv: u64, envp: u64) -> Sy
         e.errno()
     })?;
     // The point of no return.
+    if ctx.process.threads.len() > 1 {
+        ctx.process.end_other_threads();
+    }
     vfork::release_parent(ctx.process);
     fork::clear_handlers(ctx);
     let thread = ctx.process.thread();

@@ -2,8 +2,10 @@
 
 use emu_x86::state::gpr;
 
+use crate::sched;
 use crate::segments::{self, UserDesc};
 use crate::sys::{SyscallContext, vfork};
+use crate::thread::Thread;
 use crate::{Abi, Errno, Event, SysResult};
 
 /// What a clone call asks for, from any of its forms.
@@ -122,21 +124,57 @@ fn run(ctx: &mut SyscallContext<'_>, args: CloneArgs) -> SysResult {
         return Err(Errno::EINVAL);
     }
     if has(libc::CLONE_THREAD) {
-        return Err(no_threads());
+        return new_thread(ctx, args);
     }
     if has(libc::CLONE_VM) && !has(libc::CLONE_VFORK) {
-        return Err(no_threads());
+        return Err(no_shared_memory());
     }
     new_process(ctx, args)
 }
 
-/// Says once that a second thread was asked for.
+/// Says once that a process was asked for that shares memory with this one.
 #[cold]
-fn no_threads() -> Errno {
+fn no_shared_memory() -> Errno {
     use std::sync::Once;
     static SAID: Once = Once::new();
-    SAID.call_once(|| tracing::warn!("the guest wants a second thread: refused with EAGAIN"));
-    Errno::EAGAIN
+    SAID.call_once(|| tracing::warn!("clone of a process with shared memory: refused with ENOSYS"));
+    Errno::ENOSYS
+}
+
+/// A thread of this process; it takes turns with the others.
+fn new_thread(ctx: &mut SyscallContext<'_>, args: CloneArgs) -> SysResult {
+    let has = |flag: i32| args.flags & flag as u64 != 0;
+    let companion = sched::new_companion(ctx.process)?;
+    let tid = companion.tid;
+    if has(libc::CLONE_PARENT_SETTID) {
+        let _ = ctx.write_u32(args.parent_tid, tid as u32);
+    }
+    if has(libc::CLONE_CHILD_SETTID) {
+        let _ = ctx.write_u32(args.child_tid, tid as u32);
+    }
+    let parent = ctx.process.current;
+    let mut thread = Thread::new(tid);
+    thread.companion = Some(companion);
+    *thread.cpu = ctx.process.cpu().copy();
+    thread.cpu.gpr[gpr::RAX] = 0;
+    if args.stack != 0 {
+        thread.cpu.gpr[gpr::RSP] = args.stack;
+    }
+    thread.signals.blocked = ctx.thread().signals.blocked;
+    if has(libc::CLONE_CHILD_CLEARTID) {
+        thread.clear_child_tid = args.child_tid;
+    }
+    ctx.process.threads.push(thread);
+    ctx.process.current = ctx.process.threads.len() - 1;
+    let tls = if has(libc::CLONE_SETTLS) { set_tls(ctx, args.tls) } else { Ok(()) };
+    if let Err(e) = tls {
+        ctx.process.threads.pop();
+        ctx.process.current = parent;
+        return Err(e);
+    }
+    ctx.process.emit(ctx.machine, &Event::ThreadStart { tid });
+    ctx.process.current = parent;
+    Ok(tid as u64)
 }
 
 fn new_process(ctx: &mut SyscallContext<'_>, args: CloneArgs) -> SysResult {
@@ -203,6 +241,11 @@ fn in_child(
     if has(libc::CLONE_VM) && !has(libc::CLONE_VFORK) {
         thread.signals.alt = Default::default();
     }
+    core::mem::forget(thread.companion.take());
+    for mut gone in p.threads.drain(..) {
+        core::mem::forget(gone.companion.take());
+    }
+    p.sched.forget();
     p.threads = vec![thread];
     p.current = 0;
     // An outer vfork parent waits for the process we were copied from, not for this one.

@@ -171,6 +171,11 @@ impl HostCall {
         self
     }
 
+    /// Whether the kernel is called at all.
+    pub fn is_made(&self) -> bool {
+        self.number != Self::NO_CALL
+    }
+
     /// Makes the call, on whatever thread this is.
     pub fn perform(&self, may_block: bool) -> SysResult {
         if self.number == Self::NO_CALL {

@@ -8,7 +8,7 @@
 use emu_mem::access;
 
 use crate::abi::layout::Struct;
-use crate::{Abi, Errno, Machine, Process, SysResult, Thread};
+use crate::{Abi, Errno, Machine, Process, SysResult, Thread, sched};
 
 pub mod args;
 pub mod cmsg;
@@ -78,6 +78,14 @@ pub fn dispatch(
     let mut ctx = SyscallContext { process, machine, abi, row, registers, args };
     match begin(&mut ctx) {
         Begun::Done(result) => result,
+        Begun::Host(call)
+            if ctx.process.threads.len() > 1
+                && ctx.row.may_block()
+                && call.is_made()
+                && !sched::is_ready(ctx.row, &call) =>
+        {
+            sched::submit(&mut ctx, call)
+        }
         Begun::Host(call) => {
             let result = call.perform(ctx.row.may_block());
             finish(&mut ctx, call, result)

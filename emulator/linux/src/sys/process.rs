@@ -3,11 +3,15 @@
 use crate::abi::structs::{INT, RLIMIT, RLIMIT64, RUSAGE};
 use crate::signal::info::{SI_TKILL, SI_USER};
 use crate::signal::{SYNCHRONOUS, SigInfo, bit};
-use crate::sys::{SyscallContext, vfork};
+use crate::sys::{HostCall, SyscallContext, vfork};
 use crate::{Abi, Errno, ExitStatus, SysResult};
 
-/// `exit`: of the only thread, so of the process.
+/// `exit`: of the thread; of the process when it is the only one.
 pub fn exit(ctx: &mut SyscallContext<'_>) -> SysResult {
+    if ctx.process.threads.len() > 1 {
+        ctx.process.end_thread(ctx.machine);
+        return Err(Errno::THREAD_GONE);
+    }
     exit_group(ctx)
 }
 
@@ -24,63 +28,69 @@ pub fn exit_group(ctx: &mut SyscallContext<'_>) -> SysResult {
     Ok(0)
 }
 
-/// Writes the results of a wait call.
-fn waited(
-    ctx: &mut SyscallContext<'_>,
-    pid: u64,
-    status: (u64, i32),
-    usage: (u64, &[u8]),
-) -> SysResult {
-    if pid != 0 {
-        if status.0 != 0 {
-            ctx.write_struct(status.0, &INT, &status.1.to_le_bytes())?;
-        }
-        if usage.0 != 0 {
-            ctx.write_struct(usage.0, &RUSAGE, usage.1)?;
-        }
-    }
-    Ok(pid)
+/// Little-endian bytes of words the kernel filled.
+fn bytes(words: &[u64]) -> Vec<u8> {
+    words.iter().flat_map(|w| w.to_le_bytes()).collect()
 }
 
-fn wait(ctx: &mut SyscallContext<'_>, status_at: u64, usage_at: u64) -> SysResult {
-    let mut status = 0i32;
-    let mut usage = [0u8; 144];
-    let args = [ctx.args[0], &raw mut status as u64, ctx.args[2], usage.as_mut_ptr() as u64, 0, 0];
-    let pid = ctx.host(libc::SYS_wait4, args)?;
-    waited(ctx, pid, (status_at, status), (usage_at, &usage))
+/// Bytes of the host's `struct rusage`, in words.
+const RUSAGE_WORDS: usize = 18;
+
+fn wait(ctx: &mut SyscallContext<'_>, usage_at: u64) -> Result<HostCall, Errno> {
+    let status_at = ctx.args[1];
+    // The status, then the usage.
+    let mut out = vec![0u64; 1 + RUSAGE_WORDS];
+    let at = out.as_mut_ptr() as u64;
+    let args = [ctx.args[0], at, ctx.args[2], at + 8, 0, 0];
+    Ok(HostCall::new(libc::SYS_wait4, args).then(move |ctx, result| {
+        let pid = result?;
+        let raw = bytes(&out);
+        if pid != 0 && status_at != 0 {
+            ctx.write_struct(status_at, &INT, &raw[..4])?;
+        }
+        if pid != 0 && usage_at != 0 {
+            ctx.write_struct(usage_at, &RUSAGE, &raw[8..])?;
+        }
+        Ok(pid)
+    }))
 }
 
 /// `wait4`.
-pub fn wait4(ctx: &mut SyscallContext<'_>) -> SysResult {
-    wait(ctx, ctx.args[1], ctx.args[3])
+pub fn wait4(ctx: &mut SyscallContext<'_>) -> Result<HostCall, Errno> {
+    wait(ctx, ctx.args[3])
 }
 
 /// `waitpid`.
-pub fn waitpid(ctx: &mut SyscallContext<'_>) -> SysResult {
-    wait(ctx, ctx.args[1], 0)
+pub fn waitpid(ctx: &mut SyscallContext<'_>) -> Result<HostCall, Errno> {
+    wait(ctx, 0)
 }
 
 /// `waitid`.
-pub fn waitid(ctx: &mut SyscallContext<'_>) -> SysResult {
+pub fn waitid(ctx: &mut SyscallContext<'_>) -> Result<HostCall, Errno> {
     let [kind, id, info_at, options, usage_at, _] = ctx.args;
-    let mut info = [0u8; 128];
-    let mut usage = [0u8; 144];
-    let args = [kind, id, info.as_mut_ptr() as u64, options, usage.as_mut_ptr() as u64, 0];
-    let r = ctx.host(libc::SYS_waitid, args)?;
-    let info = SigInfo(info);
-    if usage_at != 0 && info.signal() != 0 {
-        ctx.write_struct(usage_at, &RUSAGE, &usage)?;
-    }
-    if info_at != 0 {
-        // The kernel writes only the fields that a child's information has.
-        let abi = ctx.abi;
-        let len = match abi {
-            Abi::X86_64 => 28,
-            Abi::I386 => 24,
-        };
-        ctx.write(info_at, &info.to_guest(abi)[..len])?;
-    }
-    Ok(r)
+    const INFO_WORDS: usize = 16;
+    let mut out = vec![0u64; INFO_WORDS + RUSAGE_WORDS];
+    let at = out.as_mut_ptr() as u64;
+    let args = [kind, id, at, options, at + 8 * INFO_WORDS as u64, 0];
+    Ok(HostCall::new(libc::SYS_waitid, args).then(move |ctx, result| {
+        let r = result?;
+        let raw = bytes(&out);
+        let mut info = [0; 128];
+        info.copy_from_slice(&raw[..128]);
+        let info = SigInfo(info);
+        if usage_at != 0 && info.signal() != 0 {
+            ctx.write_struct(usage_at, &RUSAGE, &raw[128..])?;
+        }
+        if info_at != 0 {
+            // The kernel writes only the fields that a child's information has.
+            let len = match ctx.abi {
+                Abi::X86_64 => 28,
+                Abi::I386 => 24,
+            };
+            ctx.write(info_at, &info.to_guest(ctx.abi)[..len])?;
+        }
+        Ok(r)
+    }))
 }
 
 /// `kill`.
@@ -110,11 +120,41 @@ fn to_self(ctx: &mut SyscallContext<'_>, signal: i32, code: i32) -> bool {
     true
 }
 
+/// Sends a signal to a thread of this process; `None` if the host has to do it.
+pub(super) fn to_thread(
+    ctx: &mut SyscallContext<'_>,
+    tid: i32,
+    info: SigInfo,
+) -> Option<SysResult> {
+    let signal = info.signal();
+    if ctx.process.threads.len() == 1 {
+        let own = tid == ctx.thread().tid;
+        return (own && to_self(ctx, signal, info.code())).then_some(Ok(0));
+    }
+    if !(0..=crate::signal::COUNT).contains(&signal) {
+        return Some(Err(Errno::EINVAL));
+    }
+    let target = ctx.process.threads.iter().position(|t| t.tid == tid)?;
+    if signal == libc::SIGKILL && to_self(ctx, signal, info.code()) {
+        return Some(Ok(0));
+    }
+    if signal == libc::SIGSTOP {
+        return Some(ctx.host(libc::SYS_kill, [u64::from(std::process::id()), 19, 0, 0, 0, 0]));
+    }
+    const FIRST_QUEUED: i32 = 32;
+    let pending = &mut ctx.process.threads[target].signals.pending;
+    let there = pending.iter().any(|s| s.signal() == signal);
+    if signal != 0 && (signal >= FIRST_QUEUED || !there) {
+        pending.push(info);
+    }
+    Some(Ok(0))
+}
+
 /// `tkill`.
 pub fn tkill(ctx: &mut SyscallContext<'_>) -> SysResult {
     let (tid, signal) = (ctx.int(0), ctx.int(1));
-    if tid == ctx.thread().tid && to_self(ctx, signal, SI_TKILL) {
-        return Ok(0);
+    if let Some(done) = to_thread(ctx, tid, SigInfo::from_self(signal, SI_TKILL)) {
+        return done;
     }
     ctx.host(libc::SYS_tkill, ctx.args)
 }
@@ -122,9 +162,10 @@ pub fn tkill(ctx: &mut SyscallContext<'_>) -> SysResult {
 /// `tgkill`.
 pub fn tgkill(ctx: &mut SyscallContext<'_>) -> SysResult {
     let (pid, tid, signal) = (ctx.int(0), ctx.int(1), ctx.int(2));
-    if pid == std::process::id() as i32 && tid == ctx.thread().tid && to_self(ctx, signal, SI_TKILL)
+    if pid == std::process::id() as i32
+        && let Some(done) = to_thread(ctx, tid, SigInfo::from_self(signal, SI_TKILL))
     {
-        return Ok(0);
+        return done;
     }
     ctx.host(libc::SYS_tgkill, ctx.args)
 }

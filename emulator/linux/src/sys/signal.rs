@@ -1,11 +1,12 @@
 //! Signal calls.
 
 use crate::abi::structs::{TIMESPEC, TIMESPEC64};
+use crate::sched::Wait;
 use crate::signal::{
     Action, AltStack, COUNT, DEFAULT, DefaultAction, IGNORE, SYNCHRONOUS, SigInfo, UNMASKABLE, bit,
     default_action, deliver, frame, host, sa,
 };
-use crate::sys::SyscallContext;
+use crate::sys::{HostCall, SyscallContext, process};
 use crate::{Abi, Errno, SysResult};
 
 /// Little-endian words of guest structures.
@@ -194,9 +195,11 @@ fn suspend(ctx: &mut SyscallContext<'_>, mask: u64) -> SysResult {
     let old = ctx.thread().signals.blocked;
     ctx.thread().signals.saved = Some(old);
     deliver::set_blocked(ctx.process, mask);
-    let s = &ctx.thread().signals;
-    let due = s.pending.iter().any(|i| bit(i.signal()) & s.blocked == 0);
-    if !due {
+    if ctx.process.threads.len() > 1 {
+        ctx.thread().wait = Some(Wait::Signal);
+        return Err(Errno::PARKED);
+    }
+    if !ctx.thread().signals.has_due() {
         let mask = mask & !(SYNCHRONOUS | UNMASKABLE);
         // Its only result is that a signal came; it may have come just before.
         let _ = ctx.host(libc::SYS_rt_sigsuspend, [&raw const mask as u64, 8, 0, 0, 0, 0]);
@@ -219,41 +222,48 @@ pub fn sigsuspend(ctx: &mut SyscallContext<'_>) -> SysResult {
 }
 
 /// `rt_sigtimedwait` and `rt_sigtimedwait_time64`.
-pub fn rt_sigtimedwait(ctx: &mut SyscallContext<'_>) -> SysResult {
+pub fn rt_sigtimedwait(ctx: &mut SyscallContext<'_>) -> Result<HostCall, Errno> {
     let [set_at, info_at, timeout_at, size, ..] = ctx.args;
     if size != 8 {
         return Err(Errno::EINVAL);
     }
     let set = ctx.read_u64(set_at)? & !UNMASKABLE;
     let shape = if ctx.row.x86_64.is_some() { &TIMESPEC } else { &TIMESPEC64 };
-    let timeout = match timeout_at {
-        0 => None,
-        at => Some(ctx.read_struct(at, shape)?),
-    };
+    // The set, the timeout, the information.
+    let mut words = vec![0u64; 1 + 2 + 16];
+    words[0] = set;
+    if timeout_at != 0 {
+        let raw = ctx.read_struct(timeout_at, shape)?;
+        let w = Words(&raw);
+        (words[1], words[2]) = (w.u64(0), w.u64(8));
+    }
     deliver::absorb(ctx.process);
     let mine = &mut ctx.thread().signals.pending;
     let taken = mine.iter().position(|s| bit(s.signal()) & set != 0).map(|i| mine.remove(i));
-    let info = match taken {
-        Some(info) => info,
-        None => {
-            let mut raw = [0u8; 128];
-            let args = [
-                &raw const set as u64,
-                raw.as_mut_ptr() as u64,
-                timeout.as_ref().map_or(0, |t| t.as_ptr() as u64),
-                8,
-                0,
-                0,
-            ];
-            ctx.host(libc::SYS_rt_sigtimedwait, args)?;
-            SigInfo(raw)
-        }
-    };
-    if info_at != 0 {
-        let raw = info.to_guest(ctx.abi);
-        ctx.write(info_at, &raw)?;
+    if let Some(info) = taken {
+        write_info(ctx, info_at, &info)?;
+        return Ok(HostCall::ready(info.signal() as u64));
     }
-    Ok(info.signal() as u64)
+    let at = words.as_mut_ptr() as u64;
+    let timeout = if timeout_at == 0 { 0 } else { at + 8 };
+    let args = [at, at + 24, timeout, 8, 0, 0];
+    Ok(HostCall::new(libc::SYS_rt_sigtimedwait, args).then(move |ctx, result| {
+        let signal = result?;
+        let mut raw = [0; 128];
+        for (to, from) in raw.chunks_exact_mut(8).zip(&words[3..]) {
+            to.copy_from_slice(&from.to_le_bytes());
+        }
+        write_info(ctx, info_at, &SigInfo(raw))?;
+        Ok(signal)
+    }))
+}
+
+fn write_info(ctx: &mut SyscallContext<'_>, at: u64, info: &SigInfo) -> Result<(), Errno> {
+    if at == 0 {
+        return Ok(());
+    }
+    let raw = info.to_guest(ctx.abi);
+    ctx.write(at, &raw)
 }
 
 /// Reads the information of a queue call.
@@ -280,9 +290,10 @@ pub fn rt_sigqueueinfo(ctx: &mut SyscallContext<'_>) -> SysResult {
 pub fn rt_tgsigqueueinfo(ctx: &mut SyscallContext<'_>) -> SysResult {
     let [pid, tid, signal, at, ..] = ctx.args;
     let info = queued(ctx, at, signal as i32)?;
-    if tid as i32 == ctx.thread().tid && bit(signal as i32) & SYNCHRONOUS != 0 {
-        ctx.thread().signals.pending.push(info);
-        return Ok(0);
+    if pid as u32 == std::process::id()
+        && let Some(done) = process::to_thread(ctx, tid as i32, info)
+    {
+        return done;
     }
     ctx.host(libc::SYS_rt_tgsigqueueinfo, [pid, tid, signal, info.0.as_ptr() as u64, 0, 0])
 }

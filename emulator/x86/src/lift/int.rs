@@ -209,6 +209,9 @@ pub(super) fn lift(l: &mut Lifter, i: &Instruction) -> bool {
         | M::Pause
         | M::Endbr64
         | M::Endbr32
+        // Without shadow stacks these are among the reserved no-ops.
+        | M::Rdsspd
+        | M::Rdsspq
         | M::Prefetch
         | M::Prefetchw
         | M::Prefetchwt1

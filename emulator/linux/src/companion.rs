@@ -1,0 +1,176 @@
+//! Companions: host threads that make blocking system calls for guest threads, so that one blocked
+//! guest thread stops no other.
+//!
+//! A companion touches no state of the personality: it gets a number and six arguments, makes the
+//! call, and sends the result back. Its host thread id is the guest thread's id.
+
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+
+use crate::errno::check;
+use crate::sys::{fds, host_call};
+use crate::{Errno, SysResult};
+
+/// The host signal that gets a companion out of a call. The C library keeps it for itself and never
+/// shows it to programs; guests get it only through in-process delivery.
+pub const NUDGE: i32 = 33;
+
+/// A call to make.
+struct Job {
+    ticket: u64,
+    number: i64,
+    args: [u64; 6],
+}
+
+/// A call that was made: its ticket and its result.
+pub type Completion = (u64, SysResult);
+
+/// A companion host thread; it ends when this is dropped and its call is done.
+#[derive(Debug)]
+pub struct Companion {
+    jobs: Sender<Job>,
+    /// Host thread id.
+    pub tid: i32,
+}
+
+/// Where companions report to.
+#[derive(Debug)]
+pub struct Completions {
+    sender: Sender<Completion>,
+    receiver: Receiver<Completion>,
+    /// An eventfd that is readable while reports wait.
+    event: OwnedFd,
+}
+
+impl Drop for Completions {
+    fn drop(&mut self) {
+        fds::release(self.event.as_raw_fd());
+    }
+}
+
+impl Completions {
+    /// A place to report to.
+    pub fn new() -> Result<Completions, Errno> {
+        // SAFETY: makes a descriptor.
+        let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+        check(i64::from(fd))?;
+        fds::reserve(fd);
+        // SAFETY: the descriptor is new and ours.
+        let event = unsafe { OwnedFd::from_raw_fd(fd) };
+        let (sender, receiver) = unbounded();
+        Ok(Completions { sender, receiver, event })
+    }
+
+    /// What has been reported since.
+    pub fn take(&self) -> Vec<Completion> {
+        self.receiver.try_iter().collect()
+    }
+
+    /// Waits for a report, a signal or the end of `timeout` (seconds, nanoseconds).
+    pub fn wait(&self, timeout: Option<(i64, i64)>) {
+        let mut fd = libc::pollfd { fd: self.event.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        let left = timeout.map(|(tv_sec, tv_nsec)| libc::timespec { tv_sec, tv_nsec });
+        let at = left.as_ref().map_or(0, |t| &raw const *t as u64);
+        let args = [&raw mut fd as u64, 1, at, 0, 0, 0];
+        // Interrupted, timed out or ready: the caller looks at everything anyway.
+        let _ = host_call::syscall(libc::SYS_ppoll, args, true);
+        let mut count = 0u64;
+        // SAFETY: reads 8 bytes; the descriptor does not block.
+        unsafe { libc::read(self.event.as_raw_fd(), (&raw mut count).cast(), 8) };
+    }
+
+    /// Starts a companion.
+    pub fn companion(&self) -> Result<Companion, Errno> {
+        let (jobs, work) = unbounded::<Job>();
+        let (say_tid, tid) = bounded(1);
+        let report = self.sender.clone();
+        let event = self.event.as_raw_fd();
+        let started = blocked(|| {
+            std::thread::Builder::new().name("companion".into()).stack_size(64 << 10).spawn(
+                move || {
+                    accept_nudges();
+                    // SAFETY: cannot fail.
+                    let tid = unsafe { libc::syscall(libc::SYS_gettid) } as i32;
+                    if say_tid.send(tid).is_err() {
+                        return;
+                    }
+                    for job in work {
+                        let result = host_call::syscall(job.number, job.args, false);
+                        if report.send((job.ticket, result)).is_err() {
+                            return;
+                        }
+                        let one = 1u64;
+                        // SAFETY: writes 8 bytes to an eventfd.
+                        unsafe { libc::write(event, (&raw const one).cast(), 8) };
+                    }
+                },
+            )
+        });
+        started.map_err(|_| Errno::EAGAIN)?;
+        let tid = tid.recv().map_err(|_| Errno::EAGAIN)?;
+        Ok(Companion { jobs, tid })
+    }
+}
+
+impl Companion {
+    /// Has a call made. What its arguments point to stays alive until the report.
+    pub fn submit(&self, ticket: u64, number: i64, args: [u64; 6]) -> Result<(), Errno> {
+        self.jobs.send(Job { ticket, number, args }).map_err(|_| Errno::EAGAIN)
+    }
+
+    /// Interrupts the call in progress. May come too early: repeat until the report arrives.
+    pub fn nudge(&self) {
+        // SAFETY: signals a thread of this process.
+        unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), self.tid, NUDGE) };
+    }
+}
+
+fn mask(set: u64) -> u64 {
+    let mut old = 0u64;
+    // SAFETY: the kernel reads and writes 8 bytes.
+    unsafe {
+        libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &set, &mut old, 8);
+    }
+    old
+}
+
+/// Runs `f` with every signal blocked: a thread started inside inherits that.
+fn blocked<R>(f: impl FnOnce() -> R) -> R {
+    let old = mask(u64::MAX);
+    let r = f();
+    mask(old);
+    r
+}
+
+extern "C" fn ignore(_: i32) {}
+
+/// Lets [`NUDGE`], and nothing else, interrupt this thread.
+fn accept_nudges() {
+    // The kernel's own structure: the C library refuses this signal.
+    #[repr(C)]
+    struct Kernel {
+        handler: usize,
+        flags: u64,
+        restorer: usize,
+        mask: u64,
+    }
+    const SA_RESTORER: u64 = 0x0400_0000;
+    let action = Kernel {
+        handler: ignore as *const () as usize,
+        flags: SA_RESTORER,
+        restorer: restore as *const () as usize,
+        mask: 0,
+    };
+    // SAFETY: a valid action; the handler does nothing and returns through `restore`.
+    unsafe {
+        libc::syscall(libc::SYS_rt_sigaction, NUDGE, &action, core::ptr::null_mut::<Kernel>(), 8);
+    }
+    mask(!crate::signal::bit(NUDGE) & !crate::signal::SYNCHRONOUS);
+}
+
+/// Returns from a signal handler.
+#[unsafe(naked)]
+extern "C" fn restore() {
+    core::arch::naked_asm!("mov eax, 15", "syscall")
+}
