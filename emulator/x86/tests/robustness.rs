@@ -115,3 +115,15 @@ fn unknown_instructions_trap_at_their_own_pc() {
         assert_eq!((last.trap_kind(), last.imm), (TrapKind::InvalidOpcode, BASE + 1));
     }
 }
+
+#[test]
+fn an_instruction_of_more_than_15_bytes_is_a_protection_fault() {
+    for arch in [&X86_64 as &dyn GuestArch, &I386] {
+        let code = [&[0x90][..], &[0x66; 15], &[0x90; 8]].concat();
+        let block = lift(arch, &code, &ALL);
+        let last = block.insts[block.insts.len() - 1];
+        assert_eq!((last.trap_kind(), last.imm), (TrapKind::Protection, BASE + 1));
+        let code = [&[0x66; 14][..], &[0x90; 8]].concat();
+        assert_eq!(lift(arch, &code, &ALL).insns[0].len, 15);
+    }
+}

@@ -37,6 +37,9 @@ const MAX_INSNS: usize = 64;
 /// A block with this many ops takes no further instruction.
 const MAX_OPS: usize = 1500;
 
+/// Longest instruction of the architecture.
+const MAX_INSN_BYTES: usize = 15;
+
 /// Whether the guest is i386 or x86-64.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Mode {
@@ -125,7 +128,7 @@ impl Lifter {
                     self.unfetchable(start.wrapping_add(window.len() as u64));
                     return;
                 }
-                self.next = insn.next_ip();
+                self.next = insn.next_ip() & self.mode.word().mask();
                 self.flow = Flow::Next;
                 self.b.insn_start(self.pc, insn.len() as u8);
                 self.lift_insn(&insn);
@@ -180,7 +183,9 @@ impl Lifter {
                 || mmx::lift(self, i)
                 || x87::lift(self, i));
         if !handled {
-            self.trap(TrapKind::InvalidOpcode);
+            // Too many prefixes are not an undefined opcode.
+            let too_long = i.code() == Code::INVALID && i.len() == MAX_INSN_BYTES;
+            self.trap(if too_long { TrapKind::Protection } else { TrapKind::InvalidOpcode });
         }
     }
 

@@ -1,6 +1,6 @@
 //! Control transfers and the stack, with targets inside the test area.
 
-use emu_x86_oracle::{Bits, CODE, State, check, run_emulated};
+use emu_x86_oracle::{Bits, CODE, DATA, State, check, run_emulated};
 
 const BOTH: [Bits; 2] = [Bits::B32, Bits::B64];
 
@@ -186,4 +186,107 @@ fn selectors_of_the_flat_segments_are_described_as_by_the_kernel() {
     }
     check(Bits::B64, &[0x48, 0x0f, 0x02, 0xc1], &states);
     check(Bits::B64, &[0x48, 0x0f, 0x03, 0xc1], &states);
+}
+
+/// `bytes` with the little-endian number `v` of `n` bytes behind them.
+fn with(bytes: &[u8], v: u64, n: usize) -> Vec<u8> {
+    [bytes, &v.to_le_bytes()[..n]].concat()
+}
+
+#[test]
+fn absolute_and_pc_relative_addresses() {
+    let states = State::generate(26, 10);
+    let at = DATA + 0x30;
+    for opcode in 0xa0..=0xa3 {
+        check(Bits::B32, &with(&[opcode], at, 4), &states);
+        check(Bits::B64, &with(&[opcode], at, 8), &states);
+        check(Bits::B64, &with(&[0x67, opcode], at, 4), &states);
+        check(Bits::B64, &with(&[0x48, opcode], at, 8), &states);
+        check(Bits::B32, &with(&[0x66, opcode], at, 4), &states);
+        // An address that needs 64 bits, and one that is not canonical.
+        check(Bits::B64, &with(&[opcode], 0x2345_6789_a000, 8), &states);
+        check(Bits::B64, &with(&[opcode], 0x8888_2345_6789_a000, 8), &states);
+    }
+    check(Bits::B32, &with(&[0x01, 0x05], at, 4), &states); // add [disp32], eax
+    check(Bits::B64, &with(&[0x01, 0x04, 0x25], at, 4), &states); // add [disp32], eax
+    check(Bits::B64, &with(&[0x01, 0x05], at - CODE - 6, 4), &states); // add [rip+disp32], eax
+    check(Bits::B64, &with(&[0x67, 0x01, 0x05], at - CODE - 7, 4), &states);
+    check(Bits::B64, &with(&[0x83, 0x05], (at - CODE - 7) | 5 << 32, 5), &states); // add [rip+d], 5
+}
+
+/// Puts `words` of `n` bytes on the stack of a state.
+fn push_words(s: &mut State, words: &[u64], n: usize) {
+    for (at, w) in words.iter().enumerate() {
+        let at = 0x500 + at * n;
+        s.mem[at..at + n].copy_from_slice(&w.to_le_bytes()[..n]);
+    }
+}
+
+#[test]
+fn far_returns_within_the_code_segment() {
+    for (bits, code, n) in [
+        (Bits::B32, &[0xcb][..], 4),
+        (Bits::B32, &[0xca, 0x10, 0x00], 4),
+        (Bits::B64, &[0xcb], 4),
+        (Bits::B64, &[0x48, 0xcb], 8),
+        (Bits::B64, &[0x48, 0xca, 0x10, 0x00], 8),
+    ] {
+        let own = if bits == Bits::B32 { 0x23 } else { 0x33 };
+        let states: Vec<State> = [own, 0x10, 0x2b, 0, 0xfff3]
+            .into_iter()
+            .map(|cs| {
+                let mut s = State::new();
+                push_words(&mut s, &[CODE + 0x40, cs], n);
+                s
+            })
+            .collect();
+        check(bits, code, &states);
+    }
+}
+
+#[test]
+fn interrupt_returns_within_the_code_segment() {
+    for (bits, code, n) in
+        [(Bits::B32, &[0xcf][..], 4), (Bits::B64, &[0xcf], 4), (Bits::B64, &[0x48, 0xcf], 8)]
+    {
+        let cs = if bits == Bits::B32 { 0x23 } else { 0x33 };
+        let states: Vec<State> = [0x202, 0xad7, 0x602, 0x246]
+            .into_iter()
+            .map(|flags| {
+                let mut s = State::new();
+                push_words(&mut s, &[CODE + 0x40, cs, flags, DATA + 0x700, 0x2b], n);
+                s
+            })
+            .collect();
+        check(bits, code, &states);
+    }
+}
+
+#[test]
+fn far_pointers_and_segment_loads() {
+    // Selectors of the flat data segment, or none the user may load.
+    let states: Vec<State> = [0x2b, 0x28, 0x10, 0x18, 0x7ff3, 0x2f]
+        .into_iter()
+        .map(|selector: u64| {
+            let mut s = State::new();
+            s.gpr[0] = selector;
+            push_words(&mut s, &[selector], 8);
+            s.mem[0x400..0x404].copy_from_slice(&[1, 2, 3, 4]);
+            s.mem[0x404..0x406].copy_from_slice(&selector.to_le_bytes()[..2]);
+            s.mem[0x402..0x404].copy_from_slice(&selector.to_le_bytes()[..2]);
+            s
+        })
+        .collect();
+    for code in [
+        &[0xc4, 0x0b][..],   // les ecx, [ebx]
+        &[0xc5, 0x0b],       // lds ecx, [ebx]
+        &[0x66, 0xc5, 0x0b], // lds cx, [ebx]
+        &[0x8e, 0xc0],       // mov es, ax
+        &[0x8e, 0x1c, 0x24], // mov ds, [esp]
+        &[0x1f],             // pop ds
+        &[0x07],             // pop es
+        &[0x66, 0x07],       // pop es, 16-bit
+    ] {
+        check(Bits::B32, code, &states);
+    }
 }
