@@ -209,7 +209,17 @@ pub(super) fn lift(l: &mut Lifter, i: &Instruction) -> bool {
         | M::Pause
         | M::Endbr64
         | M::Endbr32
-        // Without shadow stacks these are among the reserved no-ops.
+        // Bound checks, shadow stacks and cache hints are no-ops where they are absent.
+        | M::Bndcl
+        | M::Bndcn
+        | M::Bndcu
+        | M::Bndldx
+        | M::Bndmk
+        | M::Bndmov
+        | M::Bndstx
+        | M::Cldemote
+        | M::Prefetchit0
+        | M::Prefetchit1
         | M::Rdsspd
         | M::Rdsspq
         | M::Prefetch
