@@ -4,6 +4,8 @@
 //! All functions: called by a plugin with the handle its `init` received, or inside a callback with
 //! the processor that the callback got, and with arguments as `plugin_api::abi` says.
 
+use std::sync::OnceLock;
+
 use emu_cpu::{CpuHeader, RegKind};
 use emu_engine::{CounterId, CounterKind, Shared};
 use plugin_api::abi::{
@@ -260,8 +262,9 @@ unsafe extern "C" fn regs_sp(cpu: Cpu) -> u64 {
     // SAFETY: see the module.
     unsafe {
         let Some((shared, cpu)) = of(cpu) else { return 0 };
-        let arch = shared.arch();
-        let Some(slot) = arch.slot_by_name("rsp") else { return 0 };
+        // Both x86 modes have one CPU structure; plugins ask this for every store.
+        static SLOT: OnceLock<Option<u32>> = OnceLock::new();
+        let Some(slot) = *SLOT.get_or_init(|| shared.arch().slot_by_name("rsp")) else { return 0 };
         cpu.cast::<u8>().add(slot as usize).cast::<u64>().read()
     }
 }

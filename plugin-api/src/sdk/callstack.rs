@@ -1,8 +1,6 @@
 //! Who called the running function.
 
-use std::collections::HashMap;
-
-use super::{Cpu, Error, Plugin, Registrar};
+use super::{AddrMap, Cpu, Error, Plugin, Registrar};
 use crate::abi::{arch, fork_side};
 
 /// The calls in progress on each guest thread.
@@ -32,7 +30,7 @@ use crate::abi::{arch, fork_side};
 /// ```
 #[derive(Debug, Default)]
 pub struct CallStack {
-    threads: HashMap<u32, Vec<Call>>,
+    threads: AddrMap<u32, Vec<Call>>,
 }
 
 #[derive(Clone, Copy, Debug)]

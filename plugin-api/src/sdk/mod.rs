@@ -1,5 +1,6 @@
 //! The safe Rust side of the contract.
 
+mod addr_map;
 mod args;
 mod callstack;
 mod counter;
@@ -14,6 +15,7 @@ mod output;
 mod registrar;
 mod trampoline;
 
+pub use addr_map::{AddrHasher, AddrMap};
 pub use args::{Arg, Args, Value};
 pub use callstack::CallStack;
 pub use counter::{Counter, CounterKind};

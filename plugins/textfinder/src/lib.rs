@@ -8,16 +8,15 @@
 //! caller, pc, address space (a guest word each), then 256 counts of 32 bits. With `header=true` a 32-bit
 //! number comes first: the bytes in a guest word.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 
-use plugin_api::{CallStack, FlushReason, abi, prelude::*};
+use plugin_api::{AddrMap, CallStack, FlushReason, abi, prelude::*};
 
 /// The plugin.
 pub struct TextFinder {
     reg: Registrar<TextFinder>,
     calls: CallStack,
-    taps: HashMap<Tap, Box<[u32; 256]>>,
+    taps: AddrMap<Tap, Box<[u32; 256]>>,
     loads: Counter,
     stores: Counter,
     bytes_read: u64,
@@ -52,7 +51,7 @@ impl Plugin for TextFinder {
         Ok(TextFinder {
             reg: reg.clone(),
             calls: CallStack::default(),
-            taps: HashMap::new(),
+            taps: AddrMap::default(),
             loads: reg.counter(CounterKind::Loads)?,
             stores: reg.counter(CounterKind::Stores)?,
             bytes_read: 0,

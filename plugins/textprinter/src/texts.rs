@@ -1,8 +1,6 @@
 //! Text that grows at tap points, store by store.
 
-use std::collections::HashMap;
-
-use plugin_api::{Word, prelude::*};
+use plugin_api::{AddrMap, Word, prelude::*};
 
 use crate::taps::Tap;
 
@@ -13,9 +11,9 @@ const LONGEST: usize = 4096;
 #[derive(Debug)]
 pub struct Texts {
     min: usize,
-    open: HashMap<Tap, Text>,
+    open: AddrMap<Tap, Text>,
     /// How many texts are open at a pc.
-    open_at: HashMap<u64, usize>,
+    open_at: AddrMap<u64, usize>,
 }
 
 #[derive(Debug)]
@@ -30,14 +28,22 @@ fn printable(byte: u8) -> bool {
     matches!(byte, b' '..=b'~' | b'\n' | b'\t' | b'\r')
 }
 
+fn longest_run(data: &[u8]) -> usize {
+    data.split(|b| !printable(*b)).map(<[u8]>::len).max().unwrap_or(0)
+}
+
 impl Texts {
     pub fn new(min: usize) -> Texts {
-        Texts { min: min.max(1), open: HashMap::new(), open_at: HashMap::new() }
+        Texts { min: min.max(1), open: AddrMap::default(), open_at: AddrMap::default() }
     }
 
-    /// Whether a store can begin, continue or end a text. Cheap, for the many that cannot.
+    /// Whether a store can begin, continue or end a text that will be printed. Cheap, for the many that
+    /// cannot.
     pub fn concerned(&self, pc: u64, data: &[u8]) -> bool {
-        data.iter().any(|b| printable(*b)) || self.open_at.contains_key(&pc)
+        // What neither begins before the store nor goes on after it is within it, and long enough.
+        data.last().is_some_and(|b| printable(*b))
+            || (data.len() > self.min && longest_run(data) >= self.min)
+            || self.open_at.contains_key(&pc)
     }
 
     /// A store of `data` to `addr`.
