@@ -103,8 +103,8 @@ impl Compiler<'_> {
             for &u in &self.st.touched {
                 let s = &self.st.slots[usize::from(u)];
                 if s.root == r {
-                    if !s.next.kill {
-                        next = next.min(u32::from(s.next.at));
+                    if !s.next.kill() {
+                        next = next.min(u32::from(s.next.at()));
                     }
                     dirty |= s.dirty;
                 }
@@ -183,7 +183,7 @@ impl Compiler<'_> {
 
     /// Whether the content of a slot is not needed from the current op on.
     pub fn dead_before(&self, next: crate::analyze::Next) -> bool {
-        next.kill && next.at != NEVER && self.an.observer[self.at] >= next.at
+        next.kill() && self.an.observer[self.at] >= next.at()
     }
 
     /// Frees a particular general register; what was there moves elsewhere.

@@ -3,21 +3,45 @@
 use emu_cpu::{HelperDesc, slots};
 use emu_ir::{Block, HookKind, Op, Ty, Val};
 
+use crate::Unsupported;
+
+const BAD: Unsupported = Unsupported::Malformed;
+
 /// "None" in the tables below.
 pub const NEVER: u16 = u16::MAX;
 
 /// The next access to a slot: an op index, and whether it overwrites the slot without reading it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Next {
-    /// Op index or [`NEVER`].
-    pub at: u16,
-    /// The access is a full overwrite.
-    pub kill: bool,
-}
+pub struct Next(u16);
 
 impl Next {
+    const KILL: u16 = 0x8000;
     /// No further access in this block.
-    pub const NONE: Next = Next { at: NEVER, kill: false };
+    pub const NONE: Next = Next(0x7fff);
+
+    fn new(at: u16, kill: bool) -> Next {
+        Next(at | if kill { Next::KILL } else { 0 })
+    }
+
+    /// Op index, or more than any.
+    pub fn at(self) -> u16 {
+        self.0 & !Next::KILL
+    }
+
+    /// The access is a full overwrite.
+    pub fn kill(self) -> bool {
+        self.0 & Next::KILL != 0
+    }
+
+    /// For a slot of two parts.
+    fn join(self, other: Next) -> Next {
+        // Dead only once all of it is overwritten.
+        if self.kill() && other.kill() {
+            Next::new(self.at().max(other.at()), true)
+        } else {
+            Next::new(self.at().min(other.at()), false)
+        }
+    }
 }
 
 /// Facts about the block being compiled, one entry per op; the buffers are reused.
@@ -52,8 +76,15 @@ fn cover(ty: Ty, slot: u64, put: bool) -> (usize, usize, bool) {
 pub const FLAG_UNIT: usize = (slots::FLAGS_KIND / 8) as usize;
 
 impl Analysis {
-    /// Analyses `block` for a CPU structure of `cpu_bytes` bytes.
-    pub fn run(&mut self, block: &Block, helpers: &[HelperDesc], cpu_bytes: usize) {
+    /// Analyses `block` for a CPU structure of `cpu_bytes` bytes, and checks what emission relies
+    /// on: operands are values defined earlier, numbers name something, only the last op is a
+    /// terminator.
+    pub fn run(
+        &mut self,
+        block: &Block,
+        helpers: &[HelperDesc],
+        cpu_bytes: usize,
+    ) -> Result<(), Unsupported> {
         let n = block.insts.len();
         self.live.clear();
         self.live.resize(n, false);
@@ -76,7 +107,8 @@ impl Analysis {
             let (observes, live) = match inst.op {
                 Op::Call => {
                     self.calls = true;
-                    let e = helpers[usize::from(inst.sub)].effects;
+                    let helper = helpers.get(usize::from(inst.sub)).ok_or(BAD)?;
+                    let e = helper.effects;
                     if e.writes {
                         // What comes after reads what the helper wrote, so before it nothing is
                         // known to be overwritten.
@@ -86,13 +118,15 @@ impl Analysis {
                 }
                 Op::Hook => {
                     self.calls = true;
-                    let site = &block.hooks[inst.imm as usize];
+                    let site = block.hooks.get(inst.imm as usize).ok_or(BAD)?;
                     if site.writes_regs {
                         self.units.fill(Next::NONE);
                     }
                     (observes(site.kind, site.reads_regs || site.writes_regs), true)
                 }
-                Op::ExitIf | Op::Jump | Op::JumpInd | Op::Trap => (true, true),
+                Op::Jump | Op::JumpInd | Op::Trap if i + 1 != n => return Err(BAD),
+                Op::Jump | Op::JumpInd | Op::Trap | Op::ExitIf => (true, true),
+                Op::Counter if inst.imm as usize >= block.counters.len() => return Err(BAD),
                 Op::Load
                 | Op::Store
                 | Op::ProbeWrite
@@ -123,16 +157,16 @@ impl Analysis {
             }
             match inst.op {
                 Op::Get | Op::Put => {
+                    let end = inst.imm.saturating_add(u64::from(inst.ty.bytes().max(8)));
+                    if end > cpu_bytes as u64 {
+                        return Err(BAD);
+                    }
                     let put = inst.op == Op::Put;
                     let (first, last, full) = cover(inst.ty, inst.imm, put);
                     let mut next = self.units[first];
                     for u in first..=last {
-                        let x = self.units[u];
-                        // Dead only once all of it is overwritten.
-                        let kill = next.kill && x.kill;
-                        let at = if kill { next.at.max(x.at) } else { next.at.min(x.at) };
-                        next = Next { at, kill };
-                        self.units[u] = Next { at, kill: put && full };
+                        next = next.join(self.units[u]);
+                        self.units[u] = Next::new(at, put && full);
                     }
                     self.next[i] = next;
                     if first <= FLAG_UNIT + 3 && last >= FLAG_UNIT {
@@ -141,31 +175,39 @@ impl Analysis {
                 }
                 Op::FlagsSet => {
                     let maybe_void = inst.flag_kind().void_if_zero_count() && inst.b.is_some();
-                    let next = Next { at, kill: !maybe_void };
+                    let next = Next::new(at, !maybe_void);
                     self.next[i] = self.units[FLAG_UNIT];
                     self.units[FLAG_UNIT..FLAG_UNIT + 4].fill(next);
                     flags_live = maybe_void;
                 }
                 Op::FlagsCond | Op::FlagsGet => {
                     self.next[i] = self.units[FLAG_UNIT];
-                    self.units[FLAG_UNIT..FLAG_UNIT + 4].fill(Next { at, kill: false });
+                    self.units[FLAG_UNIT..FLAG_UNIT + 4].fill(Next::new(at, false));
                     flags_live = true;
                 }
                 _ => {}
             }
-            let mut used = |v: Val| {
+            let mut ok = true;
+            inst.for_each_operand(|v: Val| {
                 let v = v.index();
+                if v >= i || !block.insts[v].op.defines() {
+                    ok = false;
+                    return;
+                }
                 self.uses[v] += 1;
                 self.user[v] = at;
-            };
-            inst.for_each_operand(&mut used);
+            });
+            if !ok {
+                return Err(BAD);
+            }
         }
+        Ok(())
     }
 
     /// Whether the content of a slot whose next access is `next` is needed after op `at` (which
     /// has been executed): false when it is overwritten before anything reads or observes it.
     pub fn dead_after(&self, next: Next, at: usize) -> bool {
-        next.kill && next.at != NEVER && self.observer[at + 1] >= next.at
+        next.kill() && self.observer[at + 1] >= next.at()
     }
 }
 

@@ -10,6 +10,9 @@ use crate::exits::{Exit, Pending, Target};
 use crate::faults::{FaultPoint, Snap};
 use crate::state::{Kind, State};
 
+/// Most ops of a block: a few roots per op must be countable in 16 bits.
+const MAX_OPS: usize = 8192;
+
 /// What the host supports.
 #[derive(Clone, Copy, Debug)]
 pub struct Host {
@@ -149,13 +152,11 @@ impl<'a> Compiler<'a> {
     /// Compiles the block into the buffers.
     pub fn run(&mut self) -> Result<(), Unsupported> {
         let n = self.block.insts.len();
-        if n == 0 || n > usize::from(NEVER / 4) || !self.block.insts[n - 1].op.is_terminator() {
+        if n == 0 || n > MAX_OPS || !self.block.insts[n - 1].op.is_terminator() {
             return Err(Unsupported::Malformed);
         }
-        self.check()?;
-        self.an.run(self.block, self.arch.helpers(), self.arch.cpu_bytes());
+        self.an.run(self.block, self.arch.helpers(), self.arch.cpu_bytes())?;
         self.st.reset(&self.an.uses, self.arch.cpu_bytes() / 8 + 8);
-        // One root per op plus a few per op must stay below the root number limit.
         self.emit_head();
         for at in 0..n {
             self.at = at;
@@ -174,33 +175,6 @@ impl<'a> Compiler<'a> {
             self.op(&inst)?;
         }
         self.emit_stubs()
-    }
-
-    /// Checks what emission relies on: operands are values defined earlier.
-    fn check(&self) -> Result<(), Unsupported> {
-        for (at, i) in self.block.insts.iter().enumerate() {
-            let mut ok = true;
-            i.for_each_operand(|v| {
-                ok &= v.index() < at && self.block.insts[v.index()].op.defines();
-            });
-            if i.op.is_terminator() && at + 1 != self.block.insts.len() {
-                ok = false;
-            }
-            ok &= match i.op {
-                Op::Hook => (i.imm as usize) < self.block.hooks.len(),
-                Op::Counter => (i.imm as usize) < self.block.counters.len(),
-                Op::Call => usize::from(i.sub) < self.arch.helpers().len(),
-                Op::Get | Op::Put => {
-                    i.imm.saturating_add(u64::from(i.ty.bytes().max(8)))
-                        <= self.arch.cpu_bytes() as u64
-                }
-                _ => true,
-            };
-            if !ok {
-                return Err(Unsupported::Malformed);
-            }
-        }
-        Ok(())
     }
 
     fn release_operands(&mut self, at: usize) {

@@ -12,7 +12,6 @@ use emu_ir::TrapKind;
 use emu_mem::host_fault::HostFault;
 use emu_mem::{FaultKind, MemFault};
 
-use crate::analyze::NEVER;
 use crate::asm::NOREG;
 use crate::compile::Compiler;
 use crate::exits::LEAVE_FAULT;
@@ -110,7 +109,7 @@ impl Compiler<'_> {
             if s.root == NOROOT || !s.dirty {
                 continue;
             }
-            if s.next.kill && s.next.at != NEVER && self.an.observer[self.at] >= s.next.at {
+            if self.dead_before(s.next) {
                 continue;
             }
             let (how, x, y) = match self.st.root(s.root).kind {

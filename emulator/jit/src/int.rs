@@ -253,7 +253,7 @@ impl Compiler<'_> {
             Some(j) => {
                 let next = self.an.next[j];
                 // The next access of a flags.set is recorded as that of the flags after it.
-                next.at != u16::MAX && !next.kill && usize::from(next.at) < self.at + WINDOW
+                !next.kill() && usize::from(next.at()) < self.at + WINDOW
             }
             None => false,
         }

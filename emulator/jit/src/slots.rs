@@ -283,7 +283,7 @@ impl Compiler<'_> {
     ) -> Result<(), Unsupported> {
         let old_next = self.st.slots[unit].next;
         let old = self.wide_root(unit, next);
-        self.st.slots[unit].next = if old_next.at == self.at as u16 { next } else { old_next };
+        self.st.slots[unit].next = if old_next.at() == self.at as u16 { next } else { old_next };
         let src = if ty == Ty::I8 && lo == 1 { self.gpr_clean(v, ty)? } else { self.gpr(v)? };
         // Hold the value while the old content moves.
         let old_reg = self.root_gpr(old)?;

@@ -44,7 +44,11 @@ impl Rng {
 pub const DATA: u64 = 0x1000_0000;
 pub const DATA_LEN: usize = 2 * 4096;
 
+/// One bench at a time: they share the guest memory and the process's fault handler.
+static ONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
 pub struct Bench {
+    _one: std::sync::MutexGuard<'static, ()>,
     pub arch: &'static dyn GuestArch,
     pub jit: Jit,
     interp: Interp,
@@ -62,6 +66,7 @@ unsafe fn no_hook(_: *mut CpuHeader, _: &HookSite, _: u64, _: u64, _: *const u8)
 
 impl Bench {
     pub fn new(arch: &'static dyn GuestArch) -> Bench {
+        let one = ONE.lock().unwrap_or_else(|e| e.into_inner());
         emu_mem::host_fault::install();
         emu_mem::host_fault::set_crash_handler(|fault, pc| {
             eprintln!("{fault:?} at host pc {pc:#x}");
@@ -80,6 +85,7 @@ impl Bench {
         };
         assert_eq!(p as u64, DATA);
         Bench {
+            _one: one,
             arch,
             jit: Jit::new(arch, Config { code_bytes: 8 << 20, ..Config::default() }).unwrap(),
             interp: Interp::new(arch.helpers(), no_hook),
