@@ -57,7 +57,7 @@ pub struct RunArgs {
     /// Directory for the files plugins write [default: the current directory]
     #[arg(long, value_name = "DIR")]
     pub out_dir: Option<PathBuf>,
-    /// Print what was executed when the guest has ended
+    /// Print what was executed when the guest has ended (not: in processes it forks)
     #[arg(long)]
     pub stats: bool,
     /// End the run after N guest instructions
@@ -68,7 +68,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "TIER", default_value = "auto", hide = true)]
     pub tier: TierArg,
     /// The program to run, and its arguments
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "GUEST [ARGS]")]
+    #[arg(trailing_var_arg = true, value_name = "GUEST [ARGS]")]
     pub guest: Vec<OsString>,
 }
 
@@ -88,6 +88,7 @@ pub enum TierArg {
 #[derive(Subcommand, Debug)]
 pub enum Command {
     /// Ask about plugins
+    #[command(disable_help_subcommand = true)]
     Plugin {
         /// What about them.
         #[command(subcommand)]

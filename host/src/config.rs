@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-
 use emu_abi::GivenValue;
+use toml::de::{DeTable, DeValue};
 
 use crate::suggest;
 
@@ -13,8 +12,7 @@ use crate::suggest;
 pub const DEFAULT_FILE: &str = "config.panda.toml";
 
 /// What happens when a plugin fails (in init, by a panic, by saying so).
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum FailurePolicy {
     /// The plugin is unloaded, everything else goes on.
     #[default]
@@ -37,7 +35,27 @@ pub struct Config {
     /// Directory for the files plugins write.
     pub out_dir: Option<PathBuf>,
     /// Arguments by plugin: `[plugin.NAME]`.
-    pub plugin: BTreeMap<String, Vec<(String, GivenValue)>>,
+    pub plugin: BTreeMap<String, PluginTable>,
+}
+
+/// The contents of `[plugin.NAME]`.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct PluginTable {
+    /// Where it begins: `FILE:LINE:COLUMN`.
+    pub place: String,
+    /// The arguments, by name.
+    pub args: Vec<PluginArg>,
+}
+
+/// An argument of a plugin.
+#[derive(Clone, PartialEq, Debug)]
+pub struct PluginArg {
+    /// Its name.
+    pub key: String,
+    /// Its value.
+    pub value: GivenValue,
+    /// Where it stands: `FILE:LINE:COLUMN`.
+    pub place: String,
 }
 
 /// Why the file cannot be used.
@@ -87,20 +105,24 @@ impl Config {
             let (line, column) = position(text, at);
             ConfigError::Invalid { file: file.to_owned(), line, column, message }
         };
-        let table: toml::Table = text.parse().map_err(|e: toml::de::Error| {
-            invalid(e.span().map_or(0, |s| s.start), one_line(e.message()))
-        })?;
+        let table = DeTable::parse(text)
+            .map_err(|e| invalid(e.span().map_or(0, |s| s.start), one_line(e.message())))?;
         let mut config = Config { file: Some(file.to_owned()), ..Config::default() };
         let base = file.parent().unwrap_or(Path::new(""));
-        for (key, value) in &table {
+        for (key, value) in table.get_ref() {
+            let at = key.span().start;
+            let value = value.get_ref();
             let wrong = |expected: &str| {
-                let got = match value.as_str() {
-                    Some(text) => format!("\"{text}\""),
-                    None => value.type_str().to_owned(),
+                let got = match value {
+                    DeValue::String(text) => format!("\"{text}\""),
+                    DeValue::Integer(n) => n.to_string(),
+                    DeValue::Boolean(b) => b.to_string(),
+                    DeValue::Array(_) => "an array with something else in it".to_owned(),
+                    other => format!("a {}", other.type_str()),
                 };
-                invalid(find_key(text, key), format!("`{key}` must be {expected}, not {got}"))
+                invalid(at, format!("`{}` must be {expected}, not {got}", key.get_ref()))
             };
-            match key.as_str() {
+            match key.get_ref().as_ref() {
                 "plugins" => {
                     config.plugins =
                         texts(value).ok_or_else(|| wrong("an array of plugin names"))?;
@@ -123,27 +145,23 @@ impl Config {
                 "plugin" => {
                     let tables = value.as_table().ok_or_else(|| wrong("a table"))?;
                     for (name, args) in tables {
-                        let args = args.as_table().ok_or_else(|| {
-                            let message = format!("`plugin.{name}` must be a table of arguments");
-                            invalid(find_key(text, name), message)
-                        })?;
-                        let mut list = Vec::new();
-                        for (k, v) in args {
-                            let v = given(v).ok_or_else(|| {
-                                let message = format!(
-                                    "`{k}` of plugin `{name}` must be text, a number, true, false \
-                                     or an array of texts"
-                                );
-                                invalid(find_key(text, k), message)
-                            })?;
-                            list.push((k.clone(), v));
-                        }
-                        config.plugin.insert(name.clone(), list);
+                        let table = plugin_table(name.get_ref(), name.span().start, args.get_ref())
+                            .map_err(|(at, message)| invalid(at, message))?;
+                        let args = table.into_iter().map(|(key, value, at)| PluginArg {
+                            key,
+                            value,
+                            place: place(text, file, at),
+                        });
+                        let args = args.collect();
+                        let place = place(text, file, name.span().start);
+                        config
+                            .plugin
+                            .insert(name.get_ref().to_string(), PluginTable { place, args });
                     }
                 }
-                _ => {
-                    let hint = suggest::hint(key, KEYS);
-                    return Err(invalid(find_key(text, key), format!("unknown key `{key}`{hint}")));
+                other => {
+                    let hint = suggest::hint(other, KEYS);
+                    return Err(invalid(at, format!("unknown key `{other}`{hint}")));
                 }
             }
         }
@@ -151,17 +169,44 @@ impl Config {
     }
 }
 
-fn texts(value: &toml::Value) -> Option<Vec<String>> {
-    value.as_array()?.iter().map(|v| v.as_str().map(str::to_owned)).collect()
+/// The arguments in `[plugin.NAME]`, each with the offset of its key; or what is wrong, and where.
+fn plugin_table(
+    name: &str,
+    at: usize,
+    value: &DeValue<'_>,
+) -> Result<Vec<(String, GivenValue, usize)>, (usize, String)> {
+    let Some(args) = value.as_table() else {
+        return Err((at, format!("`plugin.{name}` must be a table of arguments")));
+    };
+    args.iter()
+        .map(|(key, value)| {
+            let at = key.span().start;
+            let key = key.get_ref();
+            match given(value.get_ref()) {
+                Some(value) => Ok((key.to_string(), value, at)),
+                None => Err((
+                    at,
+                    format!(
+                        "`{key}` of plugin `{name}` must be text, a number, true, false or an \
+                         array of texts"
+                    ),
+                )),
+            }
+        })
+        .collect()
 }
 
-fn given(value: &toml::Value) -> Option<GivenValue> {
+fn texts(value: &DeValue<'_>) -> Option<Vec<String>> {
+    value.as_array()?.iter().map(|v| v.get_ref().as_str().map(str::to_owned)).collect()
+}
+
+fn given(value: &DeValue<'_>) -> Option<GivenValue> {
     Some(match value {
-        toml::Value::String(s) => GivenValue::Text(s.clone()),
-        toml::Value::Integer(n) => GivenValue::Int(*n),
-        toml::Value::Float(x) => GivenValue::Float(*x),
-        toml::Value::Boolean(b) => GivenValue::Bool(*b),
-        toml::Value::Array(_) => GivenValue::List(texts(value)?),
+        DeValue::String(s) => GivenValue::Text(s.to_string()),
+        DeValue::Integer(n) => GivenValue::Int(i64::from_str_radix(n.as_str(), n.radix()).ok()?),
+        DeValue::Float(x) => GivenValue::Float(x.as_str().parse().ok()?),
+        DeValue::Boolean(b) => GivenValue::Bool(*b),
+        DeValue::Array(_) => GivenValue::List(texts(value)?),
         _ => return None,
     })
 }
@@ -170,27 +215,10 @@ fn one_line(message: &str) -> String {
     message.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Offset of the line that defines `key` (as `key =` or in a table header).
-fn find_key(text: &str, key: &str) -> usize {
-    let mut at = 0;
-    for line in text.split_inclusive('\n') {
-        let start = line.len() - line.trim_start().len();
-        let trimmed = line.trim_start();
-        let header = trimmed.starts_with('[')
-            && trimmed
-                .trim_matches(|c: char| "[] \r\n".contains(c))
-                .split('.')
-                .any(|part| part.trim().trim_matches('"') == key);
-        let bare = trimmed.trim_start_matches('"');
-        let defines = bare
-            .strip_prefix(key)
-            .is_some_and(|rest| rest.trim_start_matches('"').trim_start().starts_with(['=', '.']));
-        if header || defines {
-            return at + start;
-        }
-        at += line.len();
-    }
-    0
+/// `FILE:LINE:COLUMN` of an offset.
+fn place(text: &str, file: &Path, at: usize) -> String {
+    let (line, column) = position(text, at);
+    format!("{}:{line}:{column}", file.display())
 }
 
 /// Line and column, from 1, of a byte offset.
@@ -227,11 +255,18 @@ only = ["read", "write"]
         assert_eq!(c.plugin_path, [PathBuf::from("dir/lib")]);
         assert_eq!(c.on_plugin_failure, FailurePolicy::Stop);
         assert_eq!(c.out_dir, Some(PathBuf::from("/tmp")));
-        let args = &c.plugin["syscalls"];
-        assert_eq!(args.len(), 3);
-        assert!(args.contains(&("names".into(), GivenValue::Bool(true))));
-        assert!(
-            args.contains(&("only".into(), GivenValue::List(vec!["read".into(), "write".into()])))
+        let table = &c.plugin["syscalls"];
+        assert_eq!(table.place, "dir/config.panda.toml:7:9");
+        let args: Vec<_> =
+            table.args.iter().map(|a| (&*a.key, a.value.clone(), a.place.as_str())).collect();
+        let list = GivenValue::List(vec!["read".into(), "write".into()]);
+        assert_eq!(
+            args,
+            [
+                ("names", GivenValue::Bool(true), "dir/config.panda.toml:9:1"),
+                ("only", list, "dir/config.panda.toml:10:1"),
+                ("output", GivenValue::Text("calls.txt".into()), "dir/config.panda.toml:8:1"),
+            ]
         );
     }
 

@@ -30,8 +30,10 @@ impl SearchPath {
         dirs.push(PathBuf::from("/usr/lib/panda"));
         let mut seen = Vec::new();
         dirs.retain(|d| {
-            let new = !seen.contains(d);
-            seen.push(d.clone());
+            // One directory may have many names.
+            let place = d.canonicalize().unwrap_or_else(|_| d.clone());
+            let new = !seen.contains(&place);
+            seen.push(place);
             new
         });
         SearchPath { dirs }
@@ -68,6 +70,13 @@ impl SearchPath {
 /// Whether a plugin is named by its path.
 pub fn is_path(name: &str) -> bool {
     name.contains('/') || name.ends_with(".so")
+}
+
+/// The name of a plugin's table in the configuration: of one named by its path, what its file name
+/// says.
+pub fn table_name(name: &str) -> String {
+    let by_path = is_path(name).then(|| plugin_name(Path::new(name))).flatten();
+    by_path.unwrap_or_else(|| name.to_owned())
 }
 
 /// File names the library of `name` may have.

@@ -8,6 +8,7 @@ use emu_mem::AddressSpace;
 use emu_x86::X86Cpu;
 use plugin_api::abi::flush_reason;
 
+use crate::log;
 use crate::plugin::Plugins;
 
 /// An engine and the plugins that watch it.
@@ -47,6 +48,9 @@ impl Machine for WatchedMachine {
     fn event(&mut self, cpu: &mut X86Cpu, event: &Event<'_>) {
         if matches!(event, Event::BeforeFork) {
             self.plugins.flush(flush_reason::FORK);
+        }
+        if matches!(event, Event::Fork { is_child: true, .. }) {
+            log::forked();
         }
         Machine::event(&mut self.engine, cpu, event);
     }

@@ -22,11 +22,21 @@ fn main() -> ExitCode {
     match dispatch(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(f) => {
-            // The guest may have closed or redirected stderr; nothing more can be done then.
-            let _ = writeln!(std::io::stderr(), "host: error: {:#}", f.error);
+            log::say(&format!("host: error: {}\n", with_causes(&f.error)));
             ExitCode::from(f.code as u8)
         }
     }
+}
+
+/// The messages of an error and its causes, each once.
+fn with_causes(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
 
 fn dispatch(cli: &Cli) -> Result<(), Failure> {

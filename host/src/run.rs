@@ -16,7 +16,7 @@ use crate::descriptors::HighDescriptors;
 use crate::discover::SearchPath;
 use crate::machine::WatchedMachine;
 use crate::plugin::{Plugins, Settings, Wanted};
-use crate::{plugin_list, stats};
+use crate::{discover, log, plugin_list, stats, suggest};
 
 /// How a run ended, as the host's own end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -53,6 +53,8 @@ pub fn run(args: &RunArgs) -> Result<Outcome, Failure> {
     let (program, _) = args.guest.split_first().context("no guest program is named")?;
     let config = Config::load(args.settings.config.as_deref()).map_err(anyhow::Error::from)?;
     let wanted = wanted(args, &config)?;
+    let search = SearchPath::new(&args.settings.plugin_path, &config.plugin_path);
+    check_tables(&config, &wanted, &search)?;
     let out_dir = args
         .out_dir
         .clone()
@@ -60,6 +62,10 @@ pub fn run(args: &RunArgs) -> Result<Outcome, Failure> {
         .unwrap_or_else(|| PathBuf::from("."));
     let out_dir = absolute(&out_dir)?;
 
+    if program.is_empty() {
+        let error = anyhow::anyhow!("the name of the guest program is empty");
+        return Err(Failure { code: 127, error });
+    }
     let path = find_program(&program.to_string_lossy(), std::env::var_os("PATH").as_deref())?;
     let request = LoadRequest {
         path: path.as_os_str().as_bytes().to_vec(),
@@ -84,12 +90,7 @@ pub fn run(args: &RunArgs) -> Result<Outcome, Failure> {
             count_callbacks: args.stats,
         },
     );
-    let settings = Settings {
-        search: SearchPath::new(&args.settings.plugin_path, &config.plugin_path),
-        out_dir,
-        policy: config.on_plugin_failure,
-        continued: false,
-    };
+    let settings = Settings { search, out_dir, policy: config.on_plugin_failure, continued: false };
     let plugins = Plugins::new(engine.shared().clone(), settings);
     let mut machine = WatchedMachine { engine, plugins };
     machine.plugins.start_all(&wanted).map_err(anyhow::Error::from)?;
@@ -99,10 +100,12 @@ pub fn run(args: &RunArgs) -> Result<Outcome, Failure> {
     let mut process = Process::load(&request, &mut machine)?;
     let status = process.run(&mut machine);
     let stopped = machine.engine.shared().stop_request();
+    // Before the plugins end: their callbacks' counts go with them.
+    let counts = machine.engine.stats();
     let plugins_ended = machine.plugins.end();
-    if args.stats {
-        let report = stats::report(&machine.engine.stats(), start.elapsed(), &machine.plugins);
-        eprint!("{report}");
+    if args.stats && !log::is_forked() {
+        let report = stats::report(&counts, start.elapsed(), &machine.plugins);
+        log::say(&report);
     }
     if let Some(stop) = &stopped {
         tracing::info!("the run was stopped: {}", stop.reason);
@@ -126,18 +129,43 @@ fn wanted(args: &RunArgs, config: &Config) -> anyhow::Result<Vec<Wanted>> {
     Ok(requests
         .into_iter()
         .map(|r| {
-            let mut args = config.plugin.get(&r.name).cloned().unwrap_or_default();
             let given: Vec<_> = r.args.into_iter().map(|(k, v)| (k, GivenValue::Text(v))).collect();
-            // A list of the command line replaces the file's, it is not joined to it.
-            args.retain(|(k, _)| !given.iter().any(|(g, _)| g == k));
-            args.extend(given);
-            Wanted { name: r.name, args }
+            let table = config.plugin.get(&discover::table_name(&r.name));
+            let mut wanted = Wanted { name: r.name, ..Wanted::default() };
+            for arg in table.iter().flat_map(|t| &t.args) {
+                // The command line replaces a list of the file, it does not add to it.
+                if !given.iter().any(|(k, _)| *k == arg.key) {
+                    wanted.args.push((arg.key.clone(), arg.value.clone()));
+                    wanted.places.insert(arg.key.clone(), arg.place.clone());
+                }
+            }
+            wanted.args.extend(given);
+            wanted
         })
         .collect())
 }
 
+/// Refuses arguments for a plugin that does not exist: a slip in its name.
+fn check_tables(config: &Config, wanted: &[Wanted], search: &SearchPath) -> anyhow::Result<()> {
+    for (name, table) in &config.plugin {
+        let known = |w: &Wanted| discover::table_name(&w.name) == *name;
+        if wanted.iter().any(known) || search.find(name).is_some() {
+            continue;
+        }
+        let all = search.all();
+        let hint = suggest::nearest(name, all.iter().map(|(n, _)| n.as_str()))
+            .map_or_else(String::new, |n| format!("; did you mean `{n}`?"));
+        anyhow::bail!("{}: there is no plugin `{name}`{hint}", table.place);
+    }
+    Ok(())
+}
+
 fn absolute(dir: &Path) -> anyhow::Result<PathBuf> {
-    dir.canonicalize().with_context(|| {
+    let path = dir.canonicalize().with_context(|| {
         format!("the output directory {} cannot be used; create it first", dir.display())
-    })
+    })?;
+    if !path.is_dir() {
+        anyhow::bail!("the output directory {} is not a directory", dir.display());
+    }
+    Ok(path)
 }

@@ -109,6 +109,62 @@ pub fn compile(dir: &TempDir, name: &str, source: &str, width: Width, flags: &[&
     exe
 }
 
+/// Compiles a plugin in C against the header; further flags as given.
+pub fn compile_plugin(dir: &TempDir, name: &str, source: &str, flags: &[&str]) -> PathBuf {
+    let library = dir.path().join(format!("panda_{name}.so"));
+    let mut child = Command::new("gcc")
+        .args([
+            "-x",
+            "c",
+            "-",
+            "-O1",
+            "-Wall",
+            "-Werror",
+            "-shared",
+            "-fPIC",
+            "-fvisibility=hidden",
+        ])
+        .arg("-I")
+        .arg(root().join("plugin-api/include"))
+        .arg("-o")
+        .arg(&library)
+        .args(flags)
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("gcc starts");
+    child.stdin.take().expect("piped").write_all(source.as_bytes()).expect("gcc reads");
+    assert!(child.wait().expect("gcc ends").success(), "plugin {name} compiles");
+    library
+}
+
+/// Runs the host in `dir` with `args` and shows what a user sees: stdout, stderr and the status,
+/// with `DIR` and `BUILD` for the directories, which differ from machine to machine.
+pub fn transcript(dir: &TempDir, args: &[&str]) -> String {
+    let out = Command::new(build_dir().join("host"))
+        .args(args)
+        .current_dir(dir.path())
+        .stdin(Stdio::null())
+        .env("LC_ALL", "C")
+        .env("HOME", "/home/user")
+        .env_remove("PANDA_PLUGIN_PATH")
+        .env_remove("PANDA_LOG")
+        .output()
+        .expect("the host starts");
+    let status =
+        match (out.status.code(), std::os::unix::process::ExitStatusExt::signal(&out.status)) {
+            (Some(code), _) => format!("status {code}"),
+            (None, signal) => format!("signal {}", signal.unwrap_or(0)),
+        };
+    let text = format!(
+        "$ host {}\n{}{}[{status}]\n",
+        args.join(" "),
+        String::from_utf8_lossy(&out.stdout),
+        String::from_utf8_lossy(&out.stderr)
+    );
+    text.replace(&*dir.path().to_string_lossy(), "DIR")
+        .replace(&*build_dir().to_string_lossy(), "BUILD")
+}
+
 /// A program to run, with its surroundings.
 #[derive(Clone, Debug)]
 pub struct Case {

@@ -1,6 +1,8 @@
 //! Programs nobody here wrote, against a native run.
 
-use e2e::{Case, TempDir};
+use std::path::PathBuf;
+
+use e2e::{Case, TempDir, root};
 
 #[test]
 fn coreutils() {
@@ -86,4 +88,58 @@ fn busybox_applets() {
     ] {
         Case::bash(script).same_as_native();
     }
+}
+
+/// Debian's busybox for i386, unpacked by .ci/run.
+fn busybox_i386() -> Option<PathBuf> {
+    let path = root().join("target/guests/busybox-i386");
+    if !path.exists() {
+        eprintln!("skipped: {} is not there; .ci/run gets it", path.display());
+    }
+    path.exists().then_some(path)
+}
+
+#[test]
+fn busybox_i386_applets() {
+    let Some(busybox) = busybox_i386() else { return };
+    let b = busybox.display();
+    for script in [
+        "ls -l /usr".to_owned(),
+        "ls /does/not/exist".to_owned(),
+        format!("sh -c 'for i in 1 2 3; do echo $i; done | {b} sort -r'"),
+        format!("sh -c '{b} seq 1 200 | {b} sed s/1/x/ | {b} grep x | {b} wc -l; exit 3'"),
+        format!("sh -c 'echo hello | {b} gzip | {b} gunzip; echo abc | {b} sha256sum'"),
+        format!("sh -c '{b} find /etc/ssl -type d | {b} sort; {b} id -u; {b} uname -s'"),
+        "sh -c 'trap \"echo got\" USR1; kill -USR1 $$; kill -TERM $$'".to_owned(),
+        "awk 'BEGIN { for (i = 0; i < 100; i++) s += sqrt(i); printf \"%.9f\\n\", s }'".to_owned(),
+        "date -u -d @86400".to_owned(),
+    ] {
+        Case::bash(&format!("exec {b} {script}")).same_as_native();
+    }
+}
+
+/// The C library makes its calls through the kernel's page, where each is a `sysenter`; a few before
+/// that page is known, and some that need all registers, are `int 0x80` in the program itself.
+#[test]
+fn busybox_i386_calls_are_seen_at_their_instructions() {
+    let Some(busybox) = busybox_i386() else { return };
+    let dir = TempDir::new();
+    Case::new([busybox.as_os_str(), "ls".as_ref(), "-l".as_ref(), "/usr".as_ref()])
+        .host(["--plugins", "syscalls", "--out-dir"])
+        .host([dir.path()])
+        .same_as_native();
+    let file = std::fs::read(&busybox).unwrap();
+    let (mut sysenter, mut int80) = (0, 0);
+    for line in dir.read("syscalls.txt").lines() {
+        let pc = u64::from_str_radix(&line[3..11], 16).unwrap();
+        // The program is linked at a fixed address, in one piece from the file's first byte on.
+        match (pc as usize).checked_sub(0x0804_8000).and_then(|at| file.get(at..at + 2)) {
+            Some(bytes) => {
+                assert_eq!(bytes, [0xcd, 0x80], "{line}");
+                int80 += 1;
+            }
+            None => sysenter += 1,
+        }
+    }
+    assert!(sysenter > 4 * int80, "{sysenter} by sysenter, {int80} by int 0x80");
 }

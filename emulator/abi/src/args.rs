@@ -117,6 +117,17 @@ pub enum ArgError {
     },
 }
 
+impl ArgError {
+    /// The name of the argument it is about.
+    pub fn argument(&self) -> &str {
+        match self {
+            ArgError::Unknown { name, .. }
+            | ArgError::Missing { name, .. }
+            | ArgError::WrongType { name, .. } => name,
+        }
+    }
+}
+
 fn suggestion(nearest: &Option<String>, known: &[String]) -> String {
     match nearest {
         Some(n) => format!("; did you mean \"{n}\"?"),

@@ -6,6 +6,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use emu_linux::Abi;
+use emu_linux::elf::{self, ElfError};
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use plugin_api::abi::{ENTRY_SYMBOL, PluginEntry};
 
@@ -31,6 +33,7 @@ impl PluginLibrary {
         if !bytes.starts_with(b"\x7fELF") {
             return Err(Refusal::NotALibrary { path: path.to_owned() });
         }
+        check_elf(&bytes).map_err(refuse)?;
         let copy = private_copy(path, &bytes).map_err(|e| {
             refuse(format!(
                 "no private copy can be made in {}: {e}",
@@ -74,6 +77,22 @@ impl PluginLibrary {
 
     /// Lets go of the library without unmapping it: code of it may still be referred to.
     pub fn retire(self) {}
+}
+
+/// Refuses what the dynamic loader reports badly, or crashes on: it maps a truncated library and dies
+/// when it touches what is missing.
+fn check_elf(bytes: &[u8]) -> Result<(), String> {
+    match elf::parse(bytes) {
+        Ok(image) if image.abi != Abi::X86_64 => {
+            Err("it is a 32-bit library; build it for x86-64, also for 32-bit guests".into())
+        }
+        Ok(image) if !image.pie => Err("it is a program, not a shared library".into()),
+        Ok(_) => Ok(()),
+        Err(ElfError::Machine { machine }) => {
+            Err(format!("it is built for {machine}; build it for x86-64"))
+        }
+        Err(e) => Err(format!("{e}; build it again")),
+    }
 }
 
 fn private_copy(path: &Path, bytes: &[u8]) -> std::io::Result<PathBuf> {

@@ -1,5 +1,6 @@
 //! The plugins of a run.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -16,12 +17,14 @@ use crate::discover::{SearchPath, is_path};
 use crate::suggest;
 
 /// A plugin to load.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct Wanted {
     /// Name, or path of the library.
     pub name: String,
     /// Arguments; later ones win.
     pub args: Vec<(String, GivenValue)>,
+    /// Where arguments stand in the configuration file, by name: `FILE:LINE:COLUMN`.
+    pub places: BTreeMap<String, String>,
 }
 
 /// How plugins are run.
@@ -133,8 +136,10 @@ impl Plugins {
             if twice {
                 return Err(Refusal::Duplicate(name.clone()));
             }
-            let values = check_args(&loaded.entry.args, &w.args)
-                .map_err(|reason| Refusal::Argument { plugin: name.clone(), reason })?;
+            let values = check_args(&loaded.entry.args, &w.args).map_err(|reason| {
+                let place = w.places.get(reason.argument()).map(|p| format!("{p}: "));
+                Refusal::Argument { place: place.unwrap_or_default(), plugin: name.clone(), reason }
+            })?;
             waiting.push((loaded, values));
         }
         while !waiting.is_empty() {

@@ -19,7 +19,7 @@ pub enum Refusal {
         dirs: String,
     },
     /// The file is no ELF file.
-    #[error("{} is not a shared library", .path.display())]
+    #[error("{} is not a plugin: it is no shared library", .path.display())]
     NotALibrary {
         /// The file.
         path: PathBuf,
@@ -63,8 +63,10 @@ pub enum Refusal {
     #[error("plugin `{0}` is listed twice; a plugin can be loaded once")]
     Duplicate(String),
     /// An argument is wrong.
-    #[error("plugin `{plugin}`: {reason}; see `host plugin help {plugin}`")]
+    #[error("{place}plugin `{plugin}`: {reason}; see `host plugin help {plugin}`")]
     Argument {
+        /// `FILE:LINE:COLUMN: ` for one of the configuration file, or nothing.
+        place: String,
         /// The plugin.
         plugin: String,
         /// What is wrong.

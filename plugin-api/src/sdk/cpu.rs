@@ -178,10 +178,7 @@ impl<'a> Cpu<'a> {
 
     /// Name of a system call of the convention `abi` ([`crate::abi::syscall_abi`]).
     pub fn syscall_name(&self, abi: u32, number: u64) -> Option<Cow<'static, str>> {
-        let f = self.host.os.syscall_name?;
-        // SAFETY: host function with its handle; the name it returns is static.
-        let name = unsafe { f(self.host.plugin, abi, number).text() };
-        (!name.is_empty()).then_some(name)
+        self.host.syscall_name(abi, number)
     }
 
     /// Stops the guest after this callback; the host ends with `code`.

@@ -1,6 +1,7 @@
 //! The host's tables as the SDK keeps them.
 
 use core::ffi::c_void;
+use std::borrow::Cow;
 
 use super::Error;
 use crate::abi::{
@@ -147,6 +148,13 @@ impl Host {
             None => status::UNSUPPORTED,
         };
         Error::unless_ok(status, || "stopping the guest".to_owned())
+    }
+
+    pub(crate) fn syscall_name(&self, abi: u32, number: u64) -> Option<Cow<'static, str>> {
+        let f = self.os.syscall_name?;
+        // SAFETY: host function with its handle; the name it returns is static.
+        let name = unsafe { f(self.plugin, abi, number).text() };
+        (!name.is_empty()).then_some(name)
     }
 
     pub(crate) fn word_size(&self) -> u32 {

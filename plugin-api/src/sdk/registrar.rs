@@ -1,6 +1,7 @@
 //! Subscribing to events, and asking the host for things outside of callbacks.
 
 use core::fmt;
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -221,6 +222,12 @@ impl<P: Plugin> Registrar<P> {
     /// Bytes in a guest word: 4 or 8.
     pub fn word_size(&self) -> u32 {
         if self.instance.shared.alive.get() { self.instance.shared.host.word_size() } else { 8 }
+    }
+
+    /// Name of a system call of the convention `abi` ([`crate::abi::syscall_abi`]).
+    pub fn syscall_name(&self, abi: u32, number: u64) -> Option<Cow<'static, str>> {
+        let shared = &self.instance.shared;
+        shared.alive.get().then(|| shared.host.syscall_name(abi, number)).flatten()
     }
 
     /// A number in the hexadecimal form of a guest word.

@@ -1,5 +1,6 @@
 //! Which calls are logged.
 
+use plugin_api::abi::syscall_abi;
 use plugin_api::prelude::*;
 
 /// The arguments `only` and `except`.
@@ -15,19 +16,14 @@ enum Call {
 }
 
 impl Call {
-    fn parse(text: &String) -> Result<Call, Error> {
+    fn parse<P: Plugin>(text: &str, reg: &Registrar<P>) -> Result<Call, Error> {
         let number = match text.strip_prefix("0x") {
             Some(hex) => u64::from_str_radix(hex, 16).ok(),
             None => text.parse().ok(),
         };
         match number {
             Some(n) => Ok(Call::Number(n)),
-            None if text
-                .bytes()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_') =>
-            {
-                Ok(Call::Name(text.clone()))
-            }
+            None if is_known(text, reg) => Ok(Call::Name(text.to_owned())),
             None => {
                 Err(format!("\"{text}\" is neither the name of a system call nor a number").into())
             }
@@ -42,9 +38,18 @@ impl Call {
     }
 }
 
+/// Whether some Linux has a call of that name. Numbers end far below 1024.
+fn is_known<P: Plugin>(name: &str, reg: &Registrar<P>) -> bool {
+    [syscall_abi::LINUX_X86_64, syscall_abi::LINUX_I386]
+        .into_iter()
+        .any(|abi| (0..1024).any(|n| reg.syscall_name(abi, n).is_some_and(|known| known == name)))
+}
+
 impl Filter {
-    pub fn new(args: &Args) -> Result<Filter, Error> {
-        let parse = |name| args.list(name).iter().map(Call::parse).collect::<Result<_, _>>();
+    pub fn new<P: Plugin>(args: &Args, reg: &Registrar<P>) -> Result<Filter, Error> {
+        let parse = |name| {
+            args.list(name).iter().map(|text| Call::parse(text, reg)).collect::<Result<_, _>>()
+        };
         Ok(Filter { only: parse("only")?, except: parse("except")? })
     }
 

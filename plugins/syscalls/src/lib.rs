@@ -34,7 +34,7 @@ impl Plugin for Syscalls {
         }
         Ok(Syscalls {
             log: reg.output(args.path("output"))?,
-            filter: Filter::new(args)?,
+            filter: Filter::new(args, reg)?,
             names: args.bool("names"),
             number: reg.reg(number_register(reg.arch())?)?,
             calls: Calls::default(),
