@@ -10,6 +10,7 @@
 //! * [`elf`], [`load`], [`stack`], [`vdso`] — what `execve` does;
 //! * [`mm`] — the guest's address space;
 //! * [`signal`] — queues, delivery, frames;
+//! * [`sched`], [`companion`] — turns of guest threads, blocking calls on host threads;
 //! * [`sys`] — the system calls: one table row and one function each.
 
 pub mod abi;

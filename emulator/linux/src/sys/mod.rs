@@ -139,9 +139,10 @@ fn descriptor_first(ctx: &SyscallContext<'_>, e: Errno) -> Errno {
         return e;
     }
     let fd = ctx.args[0];
-    let mut kind = [0u32; 2];
-    let (value, len) = ((&raw mut kind[0]) as u64, (&raw mut kind[1]) as u64);
-    kind[1] = 4;
+    // The option's value and its length.
+    let mut kind = [0u32, 4];
+    let value = kind.as_mut_ptr() as u64;
+    let len = value + 4;
     let (socket, option) = (libc::SOL_SOCKET as u64, libc::SO_TYPE as u64);
     match host_call::syscall(libc::SYS_getsockopt, [fd, socket, option, value, len, 0], false) {
         Err(Errno::EBADF) => Errno::EBADF,
