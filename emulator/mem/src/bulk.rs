@@ -74,3 +74,35 @@ pub fn stos(size: u32, mut dst: u64, value: u64, count: u64, down: bool) -> Prog
     let fault = (err != 0).then(|| fault(err, dst, true));
     Progress { left, fault }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn overlapping_moves_repeat_their_elements() {
+        let mut b: Vec<u8> = (0..16).collect();
+        let at = b.as_mut_ptr() as u64;
+        assert_eq!(movs(1, at + 2, at, 6, false), Progress { left: 0, fault: None });
+        assert_eq!(b[..9], [0, 1, 0, 1, 0, 1, 0, 1, 8]);
+        assert_eq!(movs(2, at + 14, at + 8, 2, true), Progress { left: 0, fault: None });
+        assert_eq!(b[10..], [10, 11, 0, 1, 8, 9]);
+        assert_eq!(stos(4, at, 0x0102_0304, 2, false), Progress { left: 0, fault: None });
+        assert_eq!(b[..9], [4, 3, 2, 1, 4, 3, 2, 1, 8]);
+    }
+
+    #[test]
+    fn a_fault_reports_what_is_left_and_which_side_it_was() {
+        crate::host_fault::install();
+        let mut b = [7u8; 8];
+        let at = b.as_mut_ptr() as u64;
+        // The first page is never mapped.
+        let p = movs(1, at, 0x10, 4, false);
+        assert_eq!((p.left, p.fault.map(|f| (f.addr, f.write))), (4, Some((0x10, false))));
+        let p = movs(1, 0x10, at, 4, true);
+        assert_eq!((p.left, p.fault.map(|f| (f.addr, f.write))), (4, Some((0x10, true))));
+        let p = stos(8, 0x20, 0, 3, false);
+        assert_eq!((p.left, p.fault.map(|f| (f.addr, f.write))), (3, Some((0x20, true))));
+        assert_eq!(b, [7; 8]);
+    }
+}
