@@ -7,7 +7,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use emu_mem::{PAGE, Prot, access};
@@ -527,14 +527,6 @@ pub fn set_host_name(comm: &[u8]) {
 pub fn announce(p: &mut Process, m: &mut dyn Machine) {
     let (path, entry) = (p.program.exe.to_string_lossy().into_owned(), p.program.entry);
     p.emit(m, &Event::Ready { path: &path, entry });
-}
-
-/// Whether two paths name the same file.
-pub fn same_file(a: &Path, b: &Path) -> bool {
-    match (std::fs::metadata(a), std::fs::metadata(b)) {
-        (Ok(a), Ok(b)) => a.dev() == b.dev() && a.ino() == b.ino(),
-        _ => false,
-    }
 }
 
 #[cfg(test)]
