@@ -153,13 +153,15 @@ fn workloads(cli: &Cli, root: &Path, dir: &Path) -> anyhow::Result<Vec<Workload>
 
     let data = dir.join("data");
     if !data.exists() {
-        let mut bytes = Vec::with_capacity(30 << 20);
-        let mut x = 1u32;
-        while bytes.len() < 30 << 20 {
+        // Written piece by piece: a large heap here would count as the children's memory.
+        let mut file = std::io::BufWriter::new(std::fs::File::create(&data)?);
+        let (mut x, mut written) = (1u32, 0);
+        while written < 30 << 20 {
             x = x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            bytes.extend_from_slice(format!("line {} of {}\n", x >> 20, x >> 8).as_bytes());
+            let line = format!("line {} of {}\n", x >> 20, x >> 8);
+            std::io::Write::write_all(&mut file, line.as_bytes())?;
+            written += line.len();
         }
-        std::fs::write(&data, bytes)?;
     }
     let mut command = |name: &str, argv: &[&str]| {
         all.push(Workload {
