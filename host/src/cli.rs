@@ -63,6 +63,10 @@ pub struct RunArgs {
     /// End the run after N guest instructions
     #[arg(long, value_name = "N")]
     pub max_instructions: Option<u64>,
+    /// When the guest has ended, print the block at this guest pc: its instructions, IR and machine
+    /// code; may be repeated
+    #[arg(long, value_name = "PC", value_parser = parse_pc)]
+    pub show_block: Vec<u64>,
     /// Which tier executes guest code: auto, interp (the interpreter only) or jit (machine code at
     /// once)
     #[arg(long, value_name = "TIER", default_value = "auto", hide = true)]
@@ -113,4 +117,9 @@ pub enum PluginCommand {
         #[command(flatten)]
         settings: Settings,
     },
+}
+
+fn parse_pc(text: &str) -> Result<u64, String> {
+    let digits = text.strip_prefix("0x").unwrap_or(text);
+    u64::from_str_radix(digits, 16).map_err(|_| "give a hexadecimal address".to_owned())
 }

@@ -102,6 +102,12 @@ pub fn run(args: &RunArgs) -> Result<Outcome, Failure> {
     let stopped = machine.engine.shared().stop_request();
     // Before the plugins end: their callbacks' counts go with them.
     let counts = machine.engine.stats();
+    for &pc in &args.show_block {
+        match machine.engine.explain(pc) {
+            Some(text) => log::say(&text),
+            None => tracing::warn!("there is no block at {pc:#x}"),
+        }
+    }
     let plugins_ended = machine.plugins.end();
     if args.stats && !log::is_forked() {
         let report = stats::report(&counts, start.elapsed(), &machine.plugins);

@@ -192,6 +192,32 @@ impl Engine {
         self.drop_stale();
     }
 
+    /// The block at `pc` as text, for debugging: each guest instruction, its IR, and the machine
+    /// code of the whole block.
+    pub fn explain(&self, pc: u64) -> Option<String> {
+        use std::fmt::Write;
+        let entry = self.blocks.peek(pc)?;
+        let mut out = String::new();
+        for insn in &entry.block.insns {
+            let mut bytes = [0; 15];
+            let len = usize::from(insn.len).min(15);
+            let text = match access::read(insn.pc, &mut bytes[..len]) {
+                Ok(()) => self.arch.describe(insn.pc, &bytes[..len]).0,
+                Err(_) => "(not readable)".to_owned(),
+            };
+            let _ = writeln!(out, "{:#x}  {text}", insn.pc);
+        }
+        let _ = write!(out, "\n{}", emu_ir::text::print(&entry.block, self.arch));
+        match (entry.code.get(), &self.jit) {
+            (Code::Compiled(generation, code), Some(jit)) if generation == jit.generation() => {
+                let _ = write!(out, "\n{}", jit.disassemble(code.id));
+            }
+            (Code::Never, _) => out.push_str("\nnot compiled: tier 1 cannot\n"),
+            _ => out.push_str("\nnot compiled\n"),
+        }
+        Some(out)
+    }
+
     /// Totals so far.
     pub fn stats(&self) -> Stats {
         let mut stats = self.stats.clone();
