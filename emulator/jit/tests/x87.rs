@@ -42,8 +42,8 @@ fn randomize(rng: &mut Rng, cpus: [&mut X86Cpu; 2]) {
     for cpu in cpus {
         let mut rng = Rng(seed);
         for st in &mut cpu.x87.st {
-            let exponent = 0x3ff0 + rng.below(32) as u16 | (rng.below(2) as u16) << 15;
-            st.0[..8].copy_from_slice(&(1 << 63 | rng.next()).to_le_bytes());
+            let exponent = (0x3ff0 + rng.below(32) as u16) | ((rng.below(2) as u16) << 15);
+            st.0[..8].copy_from_slice(&((1 << 63) | rng.next()).to_le_bytes());
             st.0[8..10].copy_from_slice(&exponent.to_le_bytes());
         }
         let masks = if rng.chance(80) { 0x3f } else { rng.below(64) };
