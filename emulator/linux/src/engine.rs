@@ -195,6 +195,8 @@ fn syscall_info(
     };
     let mut all = [0; 8];
     all[..6].copy_from_slice(args);
+    let arg_count = crate::sys::table::lookup(abi, number)
+        .map_or(u32::MAX, |row| row.args.iter().map(|a| a.words(abi)).sum::<usize>() as u32);
     SyscallInfo {
         struct_size: SyscallInfo::SIZE,
         abi: match abi {
@@ -202,7 +204,7 @@ fn syscall_info(
             Abi::I386 => syscall_abi::LINUX_I386,
         },
         entry,
-        arg_count: u32::MAX,
+        arg_count,
         tid,
         pid,
         pc,
