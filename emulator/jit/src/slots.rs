@@ -195,7 +195,12 @@ impl Compiler<'_> {
             return Ok(());
         }
         if is_wide(slot) && lo + i.ty.bytes() <= 8 && (lo != 0 || i.ty.bytes() < 4) {
-            self.put_part(unit, lo, i.ty, i.a, next)?;
+            if self.an.dead_after(next, self.at) {
+                // All of the slot is overwritten before anything sees it.
+                self.drop_slot(unit)?;
+            } else {
+                self.put_part(unit, lo, i.ty, i.a, next)?;
+            }
             self.release(&[i.a]);
             return Ok(());
         }

@@ -1,10 +1,10 @@
 //! Vector operations: the very host instruction, VEX-encoded when the host has AVX (so that
 //! generated code never mixes encodings), else in the two-operand legacy form.
 
-use emu_ir::{Inst, Ty, Val, VecEncoding, VecForm, VecOp, VecSig, VecWidth};
+use emu_ir::{FlagKind, Inst, Ty, Val, VecEncoding, VecForm, VecOp, VecSig, VecWidth};
 
 use crate::Unsupported;
-use crate::asm::{Mem, OF, OF3A, P66, PF3, Reg, Rm};
+use crate::asm::{Mem, OF, OF3A, P66, PF3, RAX, Reg, Rm};
 use crate::compile::Compiler;
 use crate::state::NOROOT;
 
@@ -199,7 +199,24 @@ impl Compiler<'_> {
     fn vec_flags(&mut self, i: &Inst, code: u32) -> Result<(), Unsupported> {
         let a = self.xmm(i.a)?;
         let b = self.xmm(i.b)?;
-        // Undefined upper flags stay out: SF, OF and AF are cleared by the instruction.
+        let only_flags = self.only_user(self.at).is_some_and(|u| {
+            let f = &self.block.insts[u];
+            f.op == emu_ir::Op::FlagsSet && f.flag_kind() == FlagKind::Raw
+        });
+        if only_flags {
+            // lahf leaves the host's flags alone, so that a branch can follow at once. Its
+            // constant bit 1 is none of the arithmetic flags.
+            self.vacate(RAX)?;
+            self.st.gpr_lock |= 1 << RAX;
+            self.vop(code, false, false, a, Rm::R(b));
+            self.asm.byte(0x9f);
+            // movzx eax, ah
+            self.asm.op(0xb6 | OF, false, RAX, Rm::R(4), 0);
+            self.release(&[i.a, i.b]);
+            self.host_flags_of_this();
+            self.define(RAX, 8);
+            return Ok(());
+        }
         let d = self.alloc_gpr()?;
         let t = self.alloc_gpr()?;
         self.clobber_flags();

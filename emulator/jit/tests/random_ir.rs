@@ -301,6 +301,19 @@ impl Gen<'_> {
                 let s = slot::vec(self.rng.below(16) as usize);
                 self.b.put(Ty::V128, s, r);
             }
+            26 if self.rng.chance(40) => {
+                let op = [VecOp::Ucomisd, VecOp::Ucomiss][self.rng.below(2) as usize];
+                let (x, y) = (self.vec(), self.vec());
+                let r = self.b.vec(op, Ty::I64, x, y, Val::NONE, 0);
+                self.b.flags_set(FlagKind::Raw, Ty::I64, r, 0, Val::NONE);
+                if self.rng.chance(30) {
+                    self.ints.push((r, Ty::I64));
+                }
+                if self.rng.chance(60) {
+                    let c = self.b.flags_cond(Cond::from_u8(self.rng.next() as u8));
+                    self.condition(c);
+                }
+            }
             26 => {
                 let s = slot::vec(self.rng.below(16) as usize) + 8 * self.rng.below(2) as u32;
                 if self.rng.chance(50) {
