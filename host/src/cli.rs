@@ -11,6 +11,7 @@ Examples:
   host --plugins syscalls:output=calls.txt,names=true -- bash -c 'echo hi'
   host plugin list
   host plugin help syscalls
+  host plugin new my-plugin --lang c
 
 Exit status: the guest's own; 128+N when signal N ended it (and the host ends by the same signal);
 125 host error, 126 guest cannot be run, 127 guest not found.";
@@ -100,7 +101,7 @@ pub enum Command {
     },
 }
 
-/// Questions about plugins.
+/// What can be done with plugins.
 #[derive(Subcommand, Debug)]
 pub enum PluginCommand {
     /// List the plugins that can be found: name, version, API, path and what they do
@@ -108,6 +109,20 @@ pub enum PluginCommand {
         /// Settings.
         #[command(flatten)]
         settings: Settings,
+    },
+    /// Write a small complete plugin project: source, test, README
+    New {
+        /// Name of the plugin
+        name: String,
+        /// Language to write it in
+        #[arg(long, value_name = "LANGUAGE", default_value = "rust")]
+        lang: Language,
+        /// Directory of the project [default: ./NAME]
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+        /// Where the plugin-api crate is, for Rust [default: the source tree of this host]
+        #[arg(long, value_name = "DIR")]
+        api: Option<PathBuf>,
     },
     /// Show the arguments a plugin takes
     Help {
@@ -122,4 +137,15 @@ pub enum PluginCommand {
 fn parse_pc(text: &str) -> Result<u64, String> {
     let digits = text.strip_prefix("0x").unwrap_or(text);
     u64::from_str_radix(digits, 16).map_err(|_| "give a hexadecimal address".to_owned())
+}
+
+/// Languages of new plugin projects.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub enum Language {
+    /// Rust.
+    Rust,
+    /// C99.
+    C,
+    /// C++11.
+    Cpp,
 }

@@ -10,6 +10,7 @@ pub mod machine;
 pub mod plugin;
 pub mod plugin_list;
 pub mod run;
+pub mod scaffold;
 pub mod show;
 pub mod stats;
 pub mod suggest;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 use panda_host::cli::{Cli, Command, PluginCommand};
 use panda_host::run::Failure;
+use panda_host::scaffold::{self, Project};
 use panda_host::{log, run, show};
 
 /// Exit status of an error of the host itself.
@@ -42,11 +43,17 @@ fn with_causes(error: &anyhow::Error) -> String {
 fn dispatch(cli: &Cli) -> Result<(), Failure> {
     match &cli.command {
         Some(Command::Plugin { command }) => {
-            let (PluginCommand::List { settings } | PluginCommand::Help { settings, .. }) = command;
-            log::start(settings.verbose, settings.log_file.as_deref())?;
+            if let PluginCommand::List { settings } | PluginCommand::Help { settings, .. } = command {
+                log::start(settings.verbose, settings.log_file.as_deref())?;
+            }
             let text = match command {
                 PluginCommand::List { settings } => show::list(settings)?,
                 PluginCommand::Help { name, settings } => show::help(name, settings)?,
+                PluginCommand::New { name, lang, dir, api } => {
+                    let (dir, api) = (dir.as_deref(), api.as_deref());
+                    scaffold::write(&Project { name, language: *lang, dir, api })
+                        .map_err(anyhow::Error::from)?
+                }
             };
             // A reader that has seen enough (`| head`) is no error.
             let _ = std::io::stdout().write_all(text.as_bytes());
