@@ -43,7 +43,8 @@ fn with_causes(error: &anyhow::Error) -> String {
 fn dispatch(cli: &Cli) -> Result<(), Failure> {
     match &cli.command {
         Some(Command::Plugin { command }) => {
-            if let PluginCommand::List { settings } | PluginCommand::Help { settings, .. } = command {
+            if let PluginCommand::List { settings } | PluginCommand::Help { settings, .. } = command
+            {
                 log::start(settings.verbose, settings.log_file.as_deref())?;
             }
             let text = match command {

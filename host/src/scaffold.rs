@@ -96,7 +96,7 @@ fn files(name: &str, language: Language, api: &Path) -> Vec<(String, String)> {
         template
             .replace("@NAME@", name)
             .replace("@IDENT@", &ident)
-            .replace("@API@", &toml::Value::from(api.to_string_lossy()).to_string())
+            .replace("@API@", &toml::Value::from(&*api.to_string_lossy()).to_string())
     };
     macro_rules! template {
         ($path:literal) => {
@@ -182,8 +182,7 @@ mod tests {
     #[test]
     fn nothing_is_overwritten() {
         let dir = std::env::temp_dir().join(format!("panda-scaffold-{}", std::process::id()));
-        let project =
-            Project { name: "mine", language: Language::C, dir: Some(&dir), api: None };
+        let project = Project { name: "mine", language: Language::C, dir: Some(&dir), api: None };
         write(&project).unwrap();
         std::fs::write(dir.join("mine.c"), "edited").unwrap();
         assert!(matches!(write(&project), Err(ScaffoldError::NotEmpty(_))));
