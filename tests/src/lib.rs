@@ -33,6 +33,7 @@ pub fn build_dir() -> &'static Path {
     DIR.get_or_init(|| {
         let status = Command::new(env!("CARGO"))
             .args(["build", "--quiet", "--release", "--workspace"])
+            .args(["--exclude", "e2e", "--exclude", "fuzz-bodies", "--exclude", "emu-x86-oracle"])
             .current_dir(root())
             .status()
             .expect("cargo starts");

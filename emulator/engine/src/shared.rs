@@ -52,10 +52,12 @@ pub struct Shared {
 
 impl Shared {
     pub(crate) fn new(arch: &'static dyn GuestArch) -> Rc<Shared> {
+        // Known before the guest is: its first module is announced while it is being loaded.
+        let pid = std::process::id();
         Rc::new(Shared {
             registry: RefCell::default(),
             space: RefCell::default(),
-            os: RefCell::default(),
+            os: RefCell::new(OsFacts { program: String::new(), pid, tid: pid }),
             counters: RefCell::default(),
             arch: Cell::new(arch),
             stop: RefCell::default(),
