@@ -145,15 +145,11 @@ impl Config {
                 "plugin" => {
                     let tables = value.as_table().ok_or_else(|| wrong("a table"))?;
                     for (name, args) in tables {
-                        let table = plugin_table(name.get_ref(), name.span().start, args.get_ref())
+                        let at = name.span().start;
+                        let place = |at| place(text, file, at);
+                        let args = plugin_args(name.get_ref(), at, args.get_ref(), &place)
                             .map_err(|(at, message)| invalid(at, message))?;
-                        let args = table.into_iter().map(|(key, value, at)| PluginArg {
-                            key,
-                            value,
-                            place: place(text, file, at),
-                        });
-                        let args = args.collect();
-                        let place = place(text, file, name.span().start);
+                        let place = place(at);
                         config
                             .plugin
                             .insert(name.get_ref().to_string(), PluginTable { place, args });
@@ -169,12 +165,13 @@ impl Config {
     }
 }
 
-/// The arguments in `[plugin.NAME]`, each with the offset of its key; or what is wrong, and where.
-fn plugin_table(
+/// The arguments in `[plugin.NAME]`; or what is wrong, and at which offset.
+fn plugin_args(
     name: &str,
     at: usize,
     value: &DeValue<'_>,
-) -> Result<Vec<(String, GivenValue, usize)>, (usize, String)> {
+    place: &dyn Fn(usize) -> String,
+) -> Result<Vec<PluginArg>, (usize, String)> {
     let Some(args) = value.as_table() else {
         return Err((at, format!("`plugin.{name}` must be a table of arguments")));
     };
@@ -183,7 +180,7 @@ fn plugin_table(
             let at = key.span().start;
             let key = key.get_ref();
             match given(value.get_ref()) {
-                Some(value) => Ok((key.to_string(), value, at)),
+                Some(value) => Ok(PluginArg { key: key.to_string(), value, place: place(at) }),
                 None => Err((
                     at,
                     format!(

@@ -138,7 +138,11 @@ impl Plugins {
             }
             let values = check_args(&loaded.entry.args, &w.args).map_err(|reason| {
                 let place = w.places.get(reason.argument()).map(|p| format!("{p}: "));
-                Refusal::Argument { place: place.unwrap_or_default(), plugin: name.clone(), reason }
+                Refusal::Argument {
+                    place: place.unwrap_or_default(),
+                    plugin: name.clone(),
+                    reason: Box::new(reason),
+                }
             })?;
             waiting.push((loaded, values));
         }

@@ -70,7 +70,7 @@ pub enum Refusal {
         /// The plugin.
         plugin: String,
         /// What is wrong.
-        reason: ArgError,
+        reason: Box<ArgError>,
     },
     /// A service nobody provides.
     #[error("plugin `{plugin}` needs the service `{service}`, which no loaded plugin provides")]
