@@ -12,6 +12,7 @@ Examples:
   host plugin list
   host plugin help syscalls
   host plugin new my-plugin --lang c
+  host plugin validate ./panda_my_plugin.so
 
 Exit status: the guest's own; 128+N when signal N ended it (and the host ends by the same signal);
 125 host error, 126 guest cannot be run, 127 guest not found.";
@@ -123,6 +124,37 @@ pub enum PluginCommand {
         /// Where the plugin-api crate is, for Rust [default: the source tree of this host]
         #[arg(long, value_name = "DIR")]
         api: Option<PathBuf>,
+    },
+    /// Check that plugins keep to the contract, each check in a process of its own
+    Validate {
+        /// Libraries to check
+        #[arg(value_name = "FILE", required_unless_present = "list")]
+        files: Vec<PathBuf>,
+        /// List the checks
+        #[arg(long)]
+        list: bool,
+        /// Do this check; may be repeated [default: all]
+        #[arg(long, value_name = "CHECK")]
+        include: Vec<String>,
+        /// Do not do this check; may be repeated
+        #[arg(long, value_name = "CHECK")]
+        exclude: Vec<String>,
+        /// Seconds a check may take
+        #[arg(long, value_name = "SECONDS", default_value_t = 20)]
+        timeout: u64,
+        /// Write the results as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Do one check in this process
+    #[command(hide = true)]
+    CheckHere {
+        /// The check.
+        check: String,
+        /// The plugin.
+        file: PathBuf,
+        /// Directory for files.
+        dir: PathBuf,
     },
     /// Show the arguments a plugin takes
     Help {

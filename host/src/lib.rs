@@ -14,3 +14,4 @@ pub mod scaffold;
 pub mod show;
 pub mod stats;
 pub mod suggest;
+pub mod validate;

@@ -7,7 +7,7 @@ use clap::{CommandFactory, Parser};
 use panda_host::cli::{Cli, Command, PluginCommand};
 use panda_host::run::Failure;
 use panda_host::scaffold::{self, Project};
-use panda_host::{log, run, show};
+use panda_host::{log, run, show, validate};
 
 /// Exit status of an error of the host itself.
 const HOST_ERROR: u8 = 125;
@@ -50,6 +50,22 @@ fn dispatch(cli: &Cli) -> Result<(), Failure> {
             let text = match command {
                 PluginCommand::List { settings } => show::list(settings)?,
                 PluginCommand::Help { name, settings } => show::help(name, settings)?,
+                PluginCommand::Validate { list: true, .. } => validate::list(),
+                PluginCommand::Validate { files, include, exclude, timeout, json, .. } => {
+                    let (include, exclude) = (include.clone(), exclude.clone());
+                    let options =
+                        validate::Options { include, exclude, timeout: *timeout, json: *json };
+                    let (report, failed) = validate::validate(files, &options)?;
+                    let _ = std::io::stdout().write_all(report.as_bytes());
+                    if failed > 0 {
+                        let error = anyhow::anyhow!("{failed} checks failed");
+                        return Err(Failure { code: 1, error });
+                    }
+                    return Ok(());
+                }
+                PluginCommand::CheckHere { check, file, dir } => {
+                    validate::check_here(check, file, dir)
+                }
                 PluginCommand::New { name, lang, dir, api } => {
                     let (dir, api) = (dir.as_deref(), api.as_deref());
                     scaffold::write(&Project { name, language: *lang, dir, api })

@@ -1,6 +1,10 @@
 //! A plugin library's entry.
 
-use plugin_api::abi::{ABI_MAJOR, ABI_MINOR, ArgDesc, ENTRY_MAGIC, PluginEntry, Str};
+use core::ffi::c_void;
+
+use plugin_api::abi::{
+    ABI_MAJOR, ABI_MINOR, ArgDesc, ENTRY_MAGIC, HostApi, InitInfo, PandaPlugin, PluginEntry, Str,
+};
 
 use crate::ArgSpec;
 
@@ -55,6 +59,14 @@ pub struct Entry {
     pub requires: Vec<String>,
 }
 
+/// Type of a plugin's init function.
+pub type InitFn = unsafe extern "C" fn(
+    *const HostApi,
+    *mut PandaPlugin,
+    *const InitInfo,
+    *mut *mut c_void,
+) -> u32;
+
 /// Lists longer than this are taken for damage.
 const MOST: u32 = 4096;
 
@@ -62,6 +74,12 @@ const MOST: u32 = 4096;
 const LEAST: u32 = PluginEntry::SIZE;
 
 impl Entry {
+    /// Puts another init in the place of the plugin's own and returns that one; for hosts that try
+    /// plugins out.
+    pub fn replace_init(&mut self, init: InitFn) -> Option<InitFn> {
+        self.raw.init.replace(init)
+    }
+
     /// Reads and checks an entry.
     ///
     /// # Safety

@@ -15,6 +15,6 @@ mod slot;
 mod tables;
 
 pub use args::{ArgError, ArgSpec, GivenValue, Values, check_args};
-pub use entry::{Entry, EntryError};
+pub use entry::{Entry, EntryError, InitFn};
 pub use services::Services;
 pub use slot::{LogSink, PluginSlot, SlotConfig, StartError};
