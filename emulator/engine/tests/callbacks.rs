@@ -1,15 +1,15 @@
-//! Every callback kind that is compiled into blocks: exact events on small programs.
+//! Every callback kind that is compiled into blocks: exact events on small programs, by each tier.
 
 mod support;
 
-use emu_engine::{CounterKind, EngineConfig, OwnerId, Stop};
+use emu_engine::{CounterKind, EngineConfig, OwnerId, Stop, Tier};
 use emu_ir::TrapKind;
 use iced_x86::code_asm::*;
 use plugin_api::abi::kind;
 use support::{Guest, Log};
 
-fn guest(f: impl FnOnce(&mut CodeAssembler, u64)) -> Guest {
-    let mut g = Guest::new(EngineConfig::default());
+fn guest(tier: Tier, f: impl FnOnce(&mut CodeAssembler, u64)) -> Guest {
+    let mut g = Guest::new(EngineConfig { tier, ..EngineConfig::default() });
     g.assemble(f);
     g
 }
@@ -28,9 +28,8 @@ fn whats(log: &Log) -> Vec<&'static str> {
     log.borrow().iter().map(|s| s.what).collect()
 }
 
-#[test]
-fn insn_exec_fires_for_asked_instructions_only_and_counts_exactly() {
-    let mut g = guest(|a, _| nop_loop(a, 5));
+fn insn_exec_fires_for_asked_instructions_only_and_counts_exactly(tier: Tier) {
+    let mut g = guest(tier, |a, _| nop_loop(a, 5));
     let log = Log::default();
     let none = Log::default();
     g.record(1, kind::INSN_TRANSLATE, &log);
@@ -54,9 +53,8 @@ fn insn_exec_fires_for_asked_instructions_only_and_counts_exactly() {
     assert_eq!(g.engine.shared().retired(), 16);
 }
 
-#[test]
-fn blocks_are_entered_and_left_once_each() {
-    let mut g = guest(|a, _| nop_loop(a, 3));
+fn blocks_are_entered_and_left_once_each(tier: Tier) {
+    let mut g = guest(tier, |a, _| nop_loop(a, 3));
     let log = Log::default();
     g.record(1, kind::BEFORE_BLOCK_EXEC, &log);
     g.record(1, kind::AFTER_BLOCK_EXEC, &log);
@@ -78,9 +76,8 @@ fn blocks_are_entered_and_left_once_each() {
     );
 }
 
-#[test]
-fn accesses_are_reported_once_with_their_values() {
-    let mut g = guest(|a, data| {
+fn accesses_are_reported_once_with_their_values(tier: Tier) {
+    let mut g = guest(tier, |a, data| {
         a.mov(rbx, data).unwrap();
         a.mov(dword_ptr(rbx + 8), 0x1122_3344).unwrap();
         a.add(dword_ptr(rbx + 8), 1).unwrap();
@@ -128,9 +125,8 @@ fn accesses_are_reported_once_with_their_values() {
     assert_eq!(before, after.len());
 }
 
-#[test]
-fn a_faulting_access_is_not_reported() {
-    let mut g = guest(|a, _| {
+fn a_faulting_access_is_not_reported(tier: Tier) {
+    let mut g = guest(tier, |a, _| {
         a.mov(rbx, 0x10u64).unwrap();
         a.mov(rax, qword_ptr(rsp)).unwrap();
         a.push(qword_ptr(rbx)).unwrap();
@@ -145,9 +141,8 @@ fn a_faulting_access_is_not_reported() {
     assert_eq!(g.engine.shared().retired(), 2);
 }
 
-#[test]
-fn counters_are_exact_across_faults_and_exits() {
-    let mut g = guest(|a, data| {
+fn counters_are_exact_across_faults_and_exits(tier: Tier) {
+    let mut g = guest(tier, |a, data| {
         a.mov(rbx, data).unwrap();
         nop_loop(a, 4);
         a.mov(eax, dword_ptr(rbx)).unwrap();
@@ -171,27 +166,25 @@ fn counters_are_exact_across_faults_and_exits() {
     assert_eq!(seen, [insns, 5, 1, 1]);
 }
 
-#[test]
-fn the_instruction_budget_is_exact() {
+fn the_instruction_budget_is_exact(tier: Tier) {
     for limit in [1, 2, 3, 7, 16] {
         let mut g =
-            Guest::new(EngineConfig { max_instructions: Some(limit), ..Default::default() });
+            Guest::new(EngineConfig { tier, max_instructions: Some(limit), ..Default::default() });
         g.assemble(|a, _| nop_loop(a, 5));
         assert_eq!(g.run(1 << 20), Stop::Limit);
         assert_eq!(g.engine.shared().retired(), limit);
         assert_eq!(g.run(1 << 20), Stop::Limit);
     }
-    let mut g = guest(|a, _| nop_loop(a, 5));
+    let mut g = guest(tier, |a, _| nop_loop(a, 5));
     for _ in 0..8 {
         assert_eq!(g.run(2), Stop::Budget);
     }
     assert_eq!(g.engine.shared().retired(), 16);
 }
 
-#[test]
-fn stores_into_code_take_effect_at_the_next_instruction() {
+fn stores_into_code_take_effect_at_the_next_instruction(tier: Tier) {
     // The loop body rewrites the immediate of the instruction behind the store, within its block.
-    let mut g = guest(|a, _| {
+    let mut g = guest(tier, |a, _| {
         let mut target = a.create_label();
         let mut top = a.create_label();
         a.mov(ecx, 100).unwrap();
@@ -210,9 +203,8 @@ fn stores_into_code_take_effect_at_the_next_instruction() {
     assert_eq!(g.engine.shared().retired(), 2 + 6 * 100);
 }
 
-#[test]
-fn subscriptions_change_while_the_guest_runs() {
-    let mut g = guest(|a, _| nop_loop(a, 10));
+fn subscriptions_change_while_the_guest_runs(tier: Tier) {
+    let mut g = guest(tier, |a, _| nop_loop(a, 10));
     let log = Log::default();
     g.record(1, kind::INSN_TRANSLATE, &log);
     let id = g.record(1, kind::INSN_EXEC, &log);
@@ -227,4 +219,29 @@ fn subscriptions_change_while_the_guest_runs() {
     assert_eq!(whats(&log).iter().filter(|w| **w == "insn").count(), 8);
     g.engine.shared().unregister(OwnerId(1), id).unwrap();
     assert!(g.engine.shared().unregister(OwnerId(1), id).is_err());
+}
+
+macro_rules! by_each_tier {
+    ($($test:ident)*) => {
+        mod interp {
+            $(#[test] fn $test() { super::$test(super::Tier::Interp); })*
+        }
+        mod jit {
+            $(#[test] fn $test() { super::$test(super::Tier::Jit); })*
+        }
+        mod auto {
+            $(#[test] fn $test() { super::$test(super::Tier::Auto); })*
+        }
+    };
+}
+
+by_each_tier! {
+    insn_exec_fires_for_asked_instructions_only_and_counts_exactly
+    blocks_are_entered_and_left_once_each
+    accesses_are_reported_once_with_their_values
+    a_faulting_access_is_not_reported
+    counters_are_exact_across_faults_and_exits
+    the_instruction_budget_is_exact
+    stores_into_code_take_effect_at_the_next_instruction
+    subscriptions_change_while_the_guest_runs
 }

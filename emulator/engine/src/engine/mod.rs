@@ -1,34 +1,33 @@
 //! The run loop.
 
-use std::cell::Cell;
+mod tiers;
+mod translate;
+
 use std::rc::Rc;
-use std::time::Instant;
 
 use emu_cpu::{CpuHeader, GuestArch, LiftOptions, Trap};
-use emu_interp::{ExitKind, Interp, MXCSR_ALL_MASKED};
+use emu_interp::{Interp, MXCSR_ALL_MASKED};
 use emu_ir::pass::Optimizer;
-use emu_ir::{Block, HookKind, TrapKind};
-use emu_jit::{CompiledBlock, Jit, JitError, JitExit};
+use emu_ir::{HookKind, TrapKind};
+use emu_jit::Jit;
 use emu_mem::{PAGE, access};
-use plugin_api::abi::{self, BlockInfo, block_exit, kind};
+use plugin_api::abi::{self, block_exit};
 
 use crate::attention;
-use crate::blocks::{BlockMap, Code, Entry, PcMap, pages_of};
-use crate::code::GuestCode;
+use crate::blocks::{BlockMap, Code, Entry, PcMap};
 use crate::counters::CounterKind;
 use crate::events;
-use crate::instrument::{Omit, Plan, Verdict, instrument, owed};
+use crate::instrument::{Omit, Plan, Verdict, owed};
 use crate::shared::Shared;
 use crate::stats::{CallbackCount, Stats};
+use tiers::{Left, Link, new_jit};
+use translate::unchanged;
 
 /// Most guest instructions in a block.
 const MAX_INSNS: usize = 64;
 
 /// Stores into a page with translated code before its blocks check their bytes instead.
 const HOT_PAGE: u32 = 32;
-
-/// Executions of a block by tier 0 before it is compiled.
-const WARM: u32 = 8;
 
 /// Which tier executes blocks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -66,24 +65,6 @@ pub enum Stop {
     /// Somebody called [`crate::request_interrupt`]: look for signals and stop requests, then run
     /// again.
     Interrupted,
-}
-
-/// How a block, or a chain of linked blocks, was left.
-enum Left {
-    /// By a jump, or because the budget does not cover the next block.
-    Jump,
-    /// By a trap: in the block at that pc (`None`: the one that was entered), of which so many
-    /// instructions completed.
-    Trap { block: Option<u64>, completed: usize },
-}
-
-/// The way from one block's machine code to the next, to be made direct.
-enum Link {
-    None,
-    /// An exit of that generation of code.
-    Exit(u64, emu_jit::ExitId),
-    /// A computed jump.
-    Indirect,
 }
 
 /// One instruction (or a few) to run outside the block map.
@@ -390,93 +371,6 @@ impl Engine {
         Step { insns, hypercalls: self.plan.hypercalls, omit: Omit::default() }
     }
 
-    /// Executes a block by tier 0.
-    ///
-    /// # Safety
-    /// As [`Engine::run`].
-    unsafe fn interpret(&mut self, cpu: *mut CpuHeader, entry: &Entry, masks: u32) -> Left {
-        self.stats.blocks_interpreted += 1;
-        entry.runs.set(entry.runs.get().saturating_add(1));
-        // SAFETY: the caller's promise; lifters make only blocks that verify.
-        let exit = unsafe { self.interp.run(cpu, &entry.block, masks) };
-        // SAFETY: the CPU is alive.
-        unsafe { (*cpu).budget = (*cpu).budget.wrapping_sub(i64::from(exit.retired)) };
-        match exit.kind {
-            ExitKind::Trap => Left::Trap { block: None, completed: exit.retired as usize },
-            _ => Left::Jump,
-        }
-    }
-
-    /// The block's machine code, if it is to run as such.
-    fn code_of(&mut self, entry: &Entry, masks: u32) -> Option<CompiledBlock> {
-        let jit = self.jit.as_mut()?;
-        // Unmasked SIMD exceptions and code that is written all the time are tier 0's.
-        if entry.snapshot.is_some() || masks & MXCSR_ALL_MASKED != MXCSR_ALL_MASKED {
-            return None;
-        }
-        match entry.code.get() {
-            Code::Compiled(generation, code) if generation == jit.generation() => {
-                return Some(code);
-            }
-            Code::Never => return None,
-            _ if self.config.tier == Tier::Auto && entry.runs.get() < WARM => return None,
-            _ => {}
-        }
-        let mut result = jit.compile(&entry.block);
-        if matches!(result, Err(JitError::Full)) {
-            jit.flush();
-            self.compiled_pcs.clear();
-            result = jit.compile(&entry.block);
-        }
-        match result {
-            Ok(code) => {
-                entry.code.set(Code::Compiled(jit.generation(), code));
-                let n = code.id.0 as usize;
-                self.compiled_pcs.resize(n, 0);
-                self.compiled_pcs.push(entry.block.pc);
-                Some(code)
-            }
-            Err(e) => {
-                tracing::debug!("block {:#x} stays with the interpreter: {e}", entry.block.pc);
-                entry.code.set(Code::Never);
-                None
-            }
-        }
-    }
-
-    /// Enters machine code, after linking the exit that led here to it.
-    ///
-    /// # Safety
-    /// As [`Engine::run`]; `code` is of the present generation.
-    unsafe fn run_code(
-        &mut self,
-        cpu: *mut CpuHeader,
-        code: CompiledBlock,
-        link: &mut Link,
-    ) -> Left {
-        let Some(jit) = self.jit.as_mut() else { return Left::Jump };
-        match core::mem::replace(link, Link::None) {
-            Link::Exit(generation, exit) if generation == jit.generation() => {
-                jit.link(exit, code.id);
-            }
-            Link::Indirect => jit.remember_indirect(code.id),
-            _ => {}
-        }
-        self.stats.code_entries += 1;
-        // SAFETY: the caller's promise; the entries of all reachable blocks are in the map, which
-        // does not change meanwhile, and keep hooks and counters alive.
-        match unsafe { jit.enter(cpu, code.entry) } {
-            JitExit::Direct(exit) => *link = Link::Exit(jit.generation(), exit),
-            JitExit::Indirect => *link = Link::Indirect,
-            JitExit::Budget => {}
-            JitExit::Trap { block, completed } => {
-                let pc = self.compiled_pcs.get(block.0 as usize).copied();
-                return Left::Trap { block: pc, completed: completed as usize };
-            }
-        }
-        Left::Jump
-    }
-
     /// If `addr` lies on a watched code page: makes it writable, drops its blocks, true.
     fn code_write(&mut self, addr: u64) -> bool {
         let page = addr & !(PAGE - 1);
@@ -530,174 +424,6 @@ impl Engine {
             jit.flush();
         }
     }
-
-    /// Translates the block at `pc` and keeps it.
-    fn translate(&mut self, cpu: *mut CpuHeader, pc: u64) -> Rc<Entry> {
-        let options = LiftOptions {
-            max_insns: MAX_INSNS,
-            basic_blocks: self.plan.basic_blocks(),
-            hypercalls: self.plan.hypercalls,
-        };
-        let mut entry = self.make_entry(cpu, pc, options, Omit::default());
-        let pages = pages_of(&entry.block);
-        if pages.iter().any(|p| self.heat.get(p).is_some_and(|&n| n >= HOT_PAGE)) {
-            // The block must not outrun its own stores: it ends behind the first one.
-            if let Some(n) = first_store(&entry.block)
-                && n + 1 < entry.block.insns.len()
-            {
-                let options = LiftOptions { max_insns: n + 1, ..options };
-                entry = self.make_entry(cpu, pc, options, Omit::default());
-            }
-            entry.snapshot = Some(snapshot(&entry.block));
-        } else {
-            let mut space = self.shared.space.borrow_mut();
-            if space.find(pc).is_none() {
-                return Rc::new(entry);
-            }
-            for page in pages_of(&entry.block) {
-                if let Err(e) = space.protect_code(page) {
-                    tracing::error!("{e}");
-                }
-            }
-        }
-        self.blocks.insert(entry)
-    }
-
-    /// Translates a few instructions for a single use.
-    fn translate_step(&mut self, cpu: *mut CpuHeader, pc: u64, step: Step) -> Rc<Entry> {
-        let options = LiftOptions {
-            max_insns: step.insns.clamp(1, MAX_INSNS),
-            basic_blocks: self.plan.basic_blocks(),
-            hypercalls: step.hypercalls,
-        };
-        Rc::new(self.make_entry(cpu, pc, options, step.omit))
-    }
-
-    fn make_entry(
-        &mut self,
-        cpu: *mut CpuHeader,
-        pc: u64,
-        options: LiftOptions,
-        omit: Omit,
-    ) -> Entry {
-        let shared = self.shared.clone();
-        // SAFETY: the function type belongs to the kind.
-        shared.notify(kind::BEFORE_BLOCK_TRANSLATE, |f, user| unsafe {
-            let f: abi::PcFn = core::mem::transmute(f);
-            f(user, cpu.cast(), pc);
-        });
-        let start = Instant::now();
-        let lifted = self.lift(pc, &options);
-        self.stats.blocks_translated += 1;
-        self.stats.instructions_translated += lifted.insns.len() as u64;
-        let info = Box::new(BlockInfo {
-            struct_size: BlockInfo::SIZE,
-            insn_count: lifted.insns.len() as u32,
-            pc,
-            size: lifted.guest_len(),
-        });
-        let block = if self.plan.is_empty() {
-            let mut lifted = lifted;
-            self.optimizer.run(&mut lifted, self.arch);
-            self.stats.translation += start.elapsed();
-            lifted
-        } else {
-            let asked = Instant::now();
-            let verdicts = self.verdicts(cpu, &lifted);
-            let asking = asked.elapsed();
-            let address = &raw const *info as usize;
-            let mut block = instrument(&lifted, &self.plan, &verdicts, address, omit);
-            self.optimizer.run(&mut block, self.arch);
-            self.stats.translation += start.elapsed().saturating_sub(asking);
-            block
-        };
-        let mut subscriptions = Vec::new();
-        if !block.hooks.is_empty() || self.plan.count_calls {
-            for k in HookKind::ALL {
-                subscriptions.extend(self.plan.hook(k).iter().cloned());
-            }
-        }
-        let described: *const BlockInfo = &*info;
-        // SAFETY: the function type belongs to the kind; the description is alive.
-        shared.notify(kind::AFTER_BLOCK_TRANSLATE, |f, user| unsafe {
-            let f: abi::BlockFn = core::mem::transmute(f);
-            f(user, cpu.cast(), described);
-        });
-        Entry {
-            block,
-            info,
-            subscriptions,
-            snapshot: None,
-            runs: Cell::new(0),
-            code: Cell::new(Code::None),
-        }
-    }
-
-    fn lift(&mut self, pc: u64, options: &LiftOptions) -> Block {
-        let space = self.shared.space.borrow();
-        let mut code = GuestCode::new(&space, core::mem::take(&mut self.code_buf));
-        let block = self.arch.lift(pc, &mut code, options);
-        self.code_buf = code.into_buf();
-        block
-    }
-
-    /// Asks insn_translate about every instruction not asked about in this epoch.
-    fn verdicts(&mut self, cpu: *mut CpuHeader, block: &Block) -> Vec<Verdict> {
-        if self.plan.translate.is_empty() {
-            return Vec::new();
-        }
-        let mut all = Vec::with_capacity(block.insns.len());
-        for insn in &block.insns {
-            let page = self.verdicts.entry(insn.pc & !(PAGE - 1)).or_default();
-            if let Some(&v) = page.get(&insn.pc) {
-                all.push(v);
-                continue;
-            }
-            let mut bytes = [0; 16];
-            let len = usize::from(insn.len).min(15);
-            if access::read(insn.pc, &mut bytes[..len]).is_err() {
-                all.push(0);
-                continue;
-            }
-            let mut verdict: Verdict = 0;
-            for (n, sub) in self.plan.translate.iter().enumerate() {
-                if !sub.enabled() {
-                    continue;
-                }
-                sub.cell.calls.set(sub.cell.calls.get() + 1);
-                // SAFETY: the function type belongs to the kind; the bytes are alive.
-                let yes = unsafe {
-                    let f: abi::InsnTranslateFn = core::mem::transmute(sub.cell.func.get());
-                    let user = sub.cell.user.get() as *mut _;
-                    f(user, cpu.cast(), insn.pc, bytes.as_ptr(), len as u32)
-                };
-                if yes != 0 {
-                    verdict |= 1 << n.min(63);
-                }
-            }
-            page.insert(insn.pc, verdict);
-            all.push(verdict);
-        }
-        all
-    }
-
-    /// Names an instruction the lifter does not know, once.
-    fn report_invalid(&mut self, pc: u64) {
-        let mut bytes = [0; 15];
-        let mut len = 15;
-        if let Err(fault) = access::read(pc, &mut bytes) {
-            len = (fault.addr.saturating_sub(pc) as usize).min(15);
-        }
-        let (text, defined) = self.arch.describe(pc, &bytes[..len]);
-        if !defined || self.reported.contains(&text) {
-            return;
-        }
-        tracing::warn!(
-            "instruction not supported: `{text}` at {pc:#x} ({:02x?}); the guest gets SIGILL",
-            &bytes[..len]
-        );
-        self.reported.push(text);
-    }
 }
 
 /// A fault ended the block before its last op: settles counters and block hooks.
@@ -722,44 +448,4 @@ fn left_early(plan: &Plan, cpu: *mut CpuHeader, entry: &Entry, completed: usize)
             f(sub.cell.user.get() as *mut _, cpu.cast(), info, block_exit::FAULT);
         }
     }
-}
-
-/// Tier 1, unless it is not wanted or there is no memory for it.
-fn new_jit(arch: &'static dyn GuestArch, tier: Tier) -> Option<Jit> {
-    if tier == Tier::Interp {
-        return None;
-    }
-    match Jit::new(arch, emu_jit::Config::default()) {
-        Ok(jit) => Some(jit),
-        Err(e) => {
-            tracing::warn!("{e}; going on with the interpreter");
-            None
-        }
-    }
-}
-
-/// The number of the first instruction that may store.
-fn first_store(block: &Block) -> Option<usize> {
-    use emu_ir::Op;
-    let stores = |op| matches!(op, Op::Store | Op::AtomicRmw | Op::AtomicCas | Op::Call);
-    let at = block.insts.iter().position(|i| stores(i.op))?;
-    block.insn_of(at).map(|(n, _)| n)
-}
-
-/// The code bytes of a block.
-fn snapshot(block: &Block) -> Vec<(u64, Box<[u8]>)> {
-    let read = |pc, len: u8| {
-        let mut bytes = vec![0; usize::from(len)].into_boxed_slice();
-        access::read(pc, &mut bytes).ok().map(|()| (pc, bytes))
-    };
-    block.insns.iter().filter_map(|i| read(i.pc, i.len)).collect()
-}
-
-/// Whether guest memory still holds the code of a snapshot.
-fn unchanged(snapshot: &[(u64, Box<[u8]>)]) -> bool {
-    let mut now = [0; 16];
-    snapshot.iter().all(|(pc, bytes)| {
-        let now = &mut now[..bytes.len()];
-        access::read(*pc, now).is_ok() && *now == **bytes
-    })
 }

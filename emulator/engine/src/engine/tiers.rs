@@ -1,0 +1,137 @@
+//! Which tier executes a block, and the way into and out of machine code.
+
+use emu_cpu::{CpuHeader, GuestArch};
+use emu_interp::{ExitKind, MXCSR_ALL_MASKED};
+use emu_jit::{CompiledBlock, Jit, JitError, JitExit};
+
+use super::{Engine, Tier};
+use crate::blocks::{Code, Entry};
+
+/// Executions of a block by tier 0 before it is compiled.
+const WARM: u32 = 8;
+
+/// How a block, or a chain of linked blocks, was left.
+pub(super) enum Left {
+    /// By a jump, or because the budget does not cover the next block.
+    Jump,
+    /// By a trap: in the block at that pc (`None`: the one that was entered), of which so many
+    /// instructions completed.
+    Trap { block: Option<u64>, completed: usize },
+}
+
+/// The way from one block's machine code to the next, to be made direct.
+pub(super) enum Link {
+    None,
+    /// An exit of that generation of code.
+    Exit(u64, emu_jit::ExitId),
+    /// A computed jump.
+    Indirect,
+}
+
+impl Engine {
+    /// Executes a block by tier 0.
+    ///
+    /// # Safety
+    /// As [`Engine::run`].
+    pub(super) unsafe fn interpret(
+        &mut self,
+        cpu: *mut CpuHeader,
+        entry: &Entry,
+        masks: u32,
+    ) -> Left {
+        self.stats.blocks_interpreted += 1;
+        entry.runs.set(entry.runs.get().saturating_add(1));
+        // SAFETY: the caller's promise; lifters make only blocks that verify.
+        let exit = unsafe { self.interp.run(cpu, &entry.block, masks) };
+        // SAFETY: the CPU is alive.
+        unsafe { (*cpu).budget = (*cpu).budget.wrapping_sub(i64::from(exit.retired)) };
+        match exit.kind {
+            ExitKind::Trap => Left::Trap { block: None, completed: exit.retired as usize },
+            _ => Left::Jump,
+        }
+    }
+
+    /// The block's machine code, if it is to run as such.
+    pub(super) fn code_of(&mut self, entry: &Entry, masks: u32) -> Option<CompiledBlock> {
+        let jit = self.jit.as_mut()?;
+        // Unmasked SIMD exceptions and code that is written all the time are tier 0's.
+        if entry.snapshot.is_some() || masks & MXCSR_ALL_MASKED != MXCSR_ALL_MASKED {
+            return None;
+        }
+        match entry.code.get() {
+            Code::Compiled(generation, code) if generation == jit.generation() => {
+                return Some(code);
+            }
+            Code::Never => return None,
+            _ if self.config.tier == Tier::Auto && entry.runs.get() < WARM => return None,
+            _ => {}
+        }
+        let mut result = jit.compile(&entry.block);
+        if matches!(result, Err(JitError::Full)) {
+            jit.flush();
+            self.compiled_pcs.clear();
+            result = jit.compile(&entry.block);
+        }
+        match result {
+            Ok(code) => {
+                entry.code.set(Code::Compiled(jit.generation(), code));
+                let n = code.id.0 as usize;
+                self.compiled_pcs.resize(n, 0);
+                self.compiled_pcs.push(entry.block.pc);
+                Some(code)
+            }
+            Err(e) => {
+                tracing::debug!("block {:#x} stays with the interpreter: {e}", entry.block.pc);
+                entry.code.set(Code::Never);
+                None
+            }
+        }
+    }
+
+    /// Enters machine code, after linking the exit that led here to it.
+    ///
+    /// # Safety
+    /// As [`Engine::run`]; `code` is of the present generation.
+    pub(super) unsafe fn run_code(
+        &mut self,
+        cpu: *mut CpuHeader,
+        code: CompiledBlock,
+        link: &mut Link,
+    ) -> Left {
+        let Some(jit) = self.jit.as_mut() else { return Left::Jump };
+        match core::mem::replace(link, Link::None) {
+            Link::Exit(generation, exit) if generation == jit.generation() => {
+                jit.link(exit, code.id);
+            }
+            Link::Indirect => jit.remember_indirect(code.id),
+            _ => {}
+        }
+        self.stats.code_entries += 1;
+        // SAFETY: the caller's promise; the entries of all reachable blocks are in the map, which
+        // does not change meanwhile, and keep hooks and counters alive.
+        match unsafe { jit.enter(cpu, code.entry) } {
+            JitExit::Direct(exit) => *link = Link::Exit(jit.generation(), exit),
+            JitExit::Indirect => *link = Link::Indirect,
+            JitExit::Budget => {}
+            JitExit::Trap { block, completed } => {
+                let pc = self.compiled_pcs.get(block.0 as usize).copied();
+                return Left::Trap { block: pc, completed: completed as usize };
+            }
+        }
+        Left::Jump
+    }
+}
+
+/// Tier 1, unless it is not wanted or there is no memory for it.
+pub(super) fn new_jit(arch: &'static dyn GuestArch, tier: Tier) -> Option<Jit> {
+    if tier == Tier::Interp {
+        return None;
+    }
+    match Jit::new(arch, emu_jit::Config::default()) {
+        Ok(jit) => Some(jit),
+        Err(e) => {
+            tracing::warn!("{e}; going on with the interpreter");
+            None
+        }
+    }
+}
