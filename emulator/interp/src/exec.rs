@@ -493,6 +493,7 @@ unsafe fn call(
     // SAFETY: the caller's promise.
     unsafe {
         (*cpu).insn_pc = insn.imm;
+        (*cpu).retire_adjust = -(i32::from(insn.sub.wrapping_add(1)) - 1).max(0);
         let r = (helper.func)(cpu, a, b, c, d);
         (r & i.ty.mask(), helper.effects.traps && (*cpu).trap != 0)
     }

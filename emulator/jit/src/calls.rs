@@ -163,6 +163,7 @@ impl Compiler<'_> {
         if e.reads || e.writes || e.traps {
             self.write_back_all()?;
             self.store_const(slots::INSN_PC, self.pc)?;
+            self.store_retired(0);
         }
         let mut args = [Arg::Cpu, Arg::Imm(0), Arg::Imm(0), Arg::Imm(0), Arg::Imm(0)];
         for (arg, v) in args[1..].iter_mut().zip(i.call_args()) {
@@ -201,6 +202,13 @@ impl Compiler<'_> {
         Ok(())
     }
 
+    /// Lets the callee see an exact count: notes how many of the instructions taken from the
+    /// budget have not retired, when `more` of them retired beside the ones before this one.
+    fn store_retired(&mut self, more: i32) {
+        let left = self.insn_count() - self.insn.max(0) - more;
+        self.asm.store_imm(Ty::I32, cpu_mem(slots::RETIRE_ADJUST), left);
+    }
+
     /// Calls a subscriber. Its floating-point operations must not show in the guest's sticky
     /// flags, which are in the host's MXCSR.
     fn callback(&mut self, to: Callee, args: &[Arg], kills: bool) -> Result<(), Unsupported> {
@@ -226,8 +234,12 @@ impl Compiler<'_> {
         if site.reads_regs || site.writes_regs {
             self.write_back_all()?;
             self.store_const(slots::INSN_PC, self.pc)?;
-            self.store_const(slots::PC, self.pc)?;
+            // After an instruction the pc register already names the next one.
+            if site.kind != HookKind::AfterInsnExec {
+                self.store_const(slots::PC, self.pc)?;
+            }
         }
+        self.store_retired(i32::from(site.kind == HookKind::AfterInsnExec));
         let user = Arg::Load((site.cell + 8) as u64);
         let to = Callee::Through(site.cell as u64);
         let pc = Arg::Imm(site.pc);

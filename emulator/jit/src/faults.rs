@@ -5,7 +5,6 @@
 //! context.
 
 use core::cell::Cell;
-use core::sync::atomic::{AtomicPtr, Ordering};
 
 use emu_cpu::{CpuHeader, slots};
 use emu_ir::TrapKind;
@@ -165,23 +164,27 @@ pub struct FaultMap {
     pub last: Cell<(u32, u16)>,
 }
 
-/// The map of the code arena that runs on this process's run thread.
-static ACTIVE: AtomicPtr<FaultMap> = AtomicPtr::new(core::ptr::null_mut());
+// Constant-initialised and without drop code, so the signal handler may use it.
+thread_local! {
+    /// The map of the code arena that runs on this thread.
+    static ACTIVE: Cell<*mut FaultMap> = const { Cell::new(core::ptr::null_mut()) };
+}
 
-/// Makes `map` the one the signal handler uses.
+/// Makes `map` the one the signal handler uses on this thread.
 ///
 /// # Safety
 /// The map stays valid, and is not changed while generated code runs, until another is activated
 /// or [`deactivate`] is called.
 pub unsafe fn activate(map: *mut FaultMap) {
-    ACTIVE.store(map, Ordering::Release);
+    ACTIVE.set(map);
     emu_mem::host_fault::set_code_handler(handle);
 }
 
 /// Forgets `map` if it is the active one.
 pub fn deactivate(map: *mut FaultMap) {
-    let _ =
-        ACTIVE.compare_exchange(map, core::ptr::null_mut(), Ordering::AcqRel, Ordering::Relaxed);
+    if ACTIVE.get() == map {
+        ACTIVE.set(core::ptr::null_mut());
+    }
 }
 
 /// The general registers of a context in encoding order.
@@ -208,7 +211,7 @@ const GREGS: [usize; 16] = [
 const YMM_HIGH: usize = 576;
 
 fn handle(fault: &HostFault, context: &mut libc::ucontext_t) -> bool {
-    let map = ACTIVE.load(Ordering::Acquire);
+    let map = ACTIVE.get();
     if map.is_null() {
         return false;
     }
