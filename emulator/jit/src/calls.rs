@@ -1,7 +1,7 @@
 //! Calls out of generated code: helpers, hooks, counters.
 
 use emu_cpu::slots;
-use emu_ir::{HookKind, Inst, Ty, Val};
+use emu_ir::{HookKind, Inst, Op, Ty, Val};
 
 use crate::Unsupported;
 use crate::alloc::{CALLER_SAVED, cpu_mem};
@@ -234,8 +234,14 @@ impl Compiler<'_> {
         if site.reads_regs || site.writes_regs {
             self.write_back_all()?;
             self.store_const(slots::INSN_PC, self.pc)?;
-            // After an instruction the pc register already names the next one.
-            if site.kind != HookKind::AfterInsnExec {
+            // After an instruction the slot may hold where it goes on, put there before the hook; a
+            // value that lives in that slot would be lost.
+            let told = self.block.insts[..self.at]
+                .iter()
+                .rev()
+                .take_while(|i| i.op != Op::InsnStart)
+                .any(|i| i.op == Op::Put && i.imm == u64::from(slots::PC));
+            if !told {
                 self.store_const(slots::PC, self.pc)?;
             }
         }
