@@ -10,6 +10,9 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+/// Environment variable that runs every [`Case`] in one tier: `interp` or `jit`.
+pub const TIER_VARIABLE: &str = "PANDA_TEST_TIER";
+
 /// What a run left behind.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Output {
@@ -243,6 +246,9 @@ impl Case {
     /// Runs it under the host.
     pub fn hosted(&self) -> Output {
         let mut command = Command::new(build_dir().join("host"));
+        if let Some(tier) = std::env::var_os(TIER_VARIABLE) {
+            command.arg("--tier").arg(tier);
+        }
         command.args(&self.host_args).arg("--").args(&self.argv);
         self.spawn(command)
     }
