@@ -46,7 +46,8 @@ pub fn start(verbose: u8, file: Option<&Path>) -> anyhow::Result<()> {
     };
     keep_stderr();
     let filter = EnvFilter::try_from_env(FILTER_VARIABLE).unwrap_or_else(|_| EnvFilter::new(level));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).event_format(Lines);
+    let log =
+        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).event_format(Lines);
     match file {
         Some(path) => {
             let file = File::create(path)

@@ -48,7 +48,13 @@ fn calls() {
         (Width::W32, &[large, "-D_TIME_BITS=64", "-static"]),
     ] {
         let exe = compile(&dir, "calls", source, width, flags);
-        Case::new([&exe]).same_as_native();
+        // What the guest asks for in vain is said in the host's log, once, and nowhere else.
+        let log = dir.path().join("host.log");
+        Case::new([&exe]).host(["--log-file".as_ref(), log.as_os_str()]).same_as_native();
+        let log = dir.read("host.log");
+        let unknown = log.matches("unknown system call").count();
+        assert_eq!(unknown, 1, "{log}");
+        assert!(!log.contains('\u{1b}'), "{log:?}");
     }
 }
 

@@ -41,7 +41,7 @@ fn bash_features() {
         "read a b <<<'one two three'; echo \"$b\"; cat <<E\nheredoc $a\nE",
         "sleep 0.05 & wait $!; echo $?; { echo out; echo err >&2; } 2>&1 | sort",
         "echo $(echo nested $(echo deep)); diff <(echo a) <(echo b); echo $?",
-        "ulimit -c 0; bash -c 'kill -SEGV $$' 2>/dev/null; echo $?",
+        "ulimit -c 0; { bash -c 'kill -SEGV $$'; } 2>/dev/null; echo $?",
         "set -o pipefail; false | true; echo $?; printf '%s\\n' {1..5} | paste -sd+ | bc 2>/dev/null",
         "cd /tmp && pwd && echo $0 $# $PPID >/dev/null; type ls; umask",
         "exec 3>&1; echo to3 >&3; exec 3>&-; echo x >&3; echo $?",
