@@ -59,6 +59,10 @@ pub struct RunArgs {
     /// Directory for the files plugins write [default: the current directory]
     #[arg(long, value_name = "DIR")]
     pub out_dir: Option<PathBuf>,
+    /// Send TEXT to the plugins' monitor callbacks once the guest is loaded; may be repeated. Answers
+    /// go to the log
+    #[arg(long, value_name = "TEXT")]
+    pub plugin_cmd: Vec<String>,
     /// Print what was executed when the guest has ended (not: in processes it forks)
     #[arg(long)]
     pub stats: bool,

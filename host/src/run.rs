@@ -98,6 +98,11 @@ pub fn run(args: &RunArgs) -> Result<Outcome, Failure> {
 
     let start = Instant::now();
     let mut process = Process::load(&request, &mut machine)?;
+    for text in &args.plugin_cmd {
+        if !machine.plugins.command(text) {
+            tracing::warn!("no plugin understands the command `{text}`; try the command `help`");
+        }
+    }
     let status = process.run(&mut machine);
     let stopped = machine.engine.shared().stop_request();
     // Before the plugins end: their callbacks' counts go with them.

@@ -167,3 +167,17 @@ fn a_failure_ends_the_run_when_that_is_the_policy() {
     assert_eq!((out.stdout.as_str(), out.status.code()), ("", Some(125)), "{}", out.stderr);
     assert!(out.stderr.contains("plugin `watch` failed, the run ends"), "{}", out.stderr);
 }
+
+#[test]
+fn monitor_commands_reach_the_plugins() {
+    let dir = TempDir::new();
+    let out = Case::new(["/bin/true"])
+        .host(["-v", "--plugins", "sample", "--plugin-cmd", "sample_foo", "--out-dir"])
+        .host([dir.path()])
+        .host(["--plugin-cmd", "nonsense"])
+        .hosted();
+    assert!(out.stderr.contains("Doing the foo action"), "{}", out.stderr);
+    let refused = "no plugin understands the command `nonsense`";
+    assert!(out.stderr.contains(refused), "{}", out.stderr);
+    assert!(out.status.success());
+}

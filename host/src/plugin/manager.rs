@@ -8,7 +8,7 @@ use std::sync::Arc;
 use emu_abi::{Entry, GivenValue, LogSink, PluginSlot, Services, SlotConfig, check_args};
 use emu_engine::{OwnerId, Shared};
 use emu_linux::sys::fds;
-use plugin_api::abi::level;
+use plugin_api::abi::{MonitorFn, kind, level};
 
 use super::library::PluginLibrary;
 use super::refusal::Refusal;
@@ -245,6 +245,21 @@ impl Plugins {
             library.retire();
         }
         ok
+    }
+
+    /// Passes a monitor command to every plugin that listens; whether one of them understood it.
+    pub fn command(&mut self, text: &str) -> bool {
+        let mut handled = false;
+        self.shared.notify(kind::MONITOR, |f, user| {
+            // SAFETY: the function type belongs to the kind; the text outlives the call, and a null
+            // CPU says that no guest code runs.
+            handled |= unsafe {
+                let f: MonitorFn = core::mem::transmute(f);
+                f(user, core::ptr::null_mut(), text.as_ptr(), text.len() as u64) != 0
+            };
+        });
+        self.settle();
+        handled
     }
 
     /// The name of the plugin that owns a subscription.

@@ -132,12 +132,15 @@ impl Engine {
         self.arch
     }
 
-    /// Switches to another architecture; every translation is dropped.
+    /// Switches to an architecture, the present one or another; every translation is dropped.
     pub fn set_arch(&mut self, arch: &'static dyn GuestArch) {
+        self.drop_all();
+        if arch.name() == self.arch.name() {
+            return;
+        }
         self.arch = arch;
         self.shared.arch.set(arch);
         self.interp = Interp::new(arch.helpers(), events::call_hook);
-        self.drop_all();
         self.jit = new_jit(arch, self.config.tier);
     }
 
