@@ -98,11 +98,10 @@ pub(crate) unsafe extern "C" fn helper_access(
     let pc = unsafe { (*cpu).insn_pc };
     if !before {
         use crate::counters::CounterKind::{Loads, Stores};
-        let counters = shared.counters.borrow().of(if write { Stores } else { Loads });
-        for (cell, amount) in counters {
-            // SAFETY: the owner of the counter keeps the u64 alive.
-            unsafe { *(cell as *mut u64) += amount };
-        }
+        shared.counters.borrow().bump(if write { Stores } else { Loads });
+    }
+    if !shared.wants(k) {
+        return;
     }
     // SAFETY: the function type belongs to these four kinds.
     shared.notify(k, |f, user| unsafe {
