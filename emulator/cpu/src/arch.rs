@@ -99,6 +99,11 @@ pub unsafe trait GuestArch: Sync + core::fmt::Debug {
     /// Lifts the block at `pc`. Never fails: an instruction that cannot be fetched, decoded or
     /// lifted becomes a trap op at its place.
     fn lift(&self, pc: u64, code: &mut dyn CodeSource, options: &LiftOptions) -> Block;
+    /// Slots of 8 bytes that hold the registers programs use most, in the order of their numbers; a
+    /// tier may keep them in host registers across blocks.
+    fn hot_slots(&self) -> &'static [u32] {
+        &[]
+    }
     /// The slot of a 32-bit MXCSR with the guest's exception mask bits; `None` when vector ops
     /// never trap.
     fn mxcsr_slot(&self) -> Option<u32> {

@@ -12,10 +12,11 @@ use crate::state::{Home, Kind, NOROOT, spill_offset};
 /// Registers a called function may change: rax rcx rdx rsi rdi r8 to r11.
 pub const CALLER_SAVED: u32 = 0b0000_1111_1100_0111;
 
-/// Order of preference; rcx, rdx and rax last, because some instructions want them.
-const ORDER: [Reg; 14] = [6, 7, 3, 8, 9, 10, 11, 12, 13, 14, 15, 1, 2, 0];
+/// Order of preference: those no slot is pinned to first; rcx, rdx and rax last, because some
+/// instructions want them.
+const ORDER: [Reg; 14] = [10, 11, 14, 15, 9, 8, 3, 13, 12, 7, 6, 1, 2, 0];
 /// The same for blocks that call.
-const ORDER_CALLS: [Reg; 14] = [3, 12, 13, 14, 15, 6, 7, 8, 9, 10, 11, 1, 2, 0];
+const ORDER_CALLS: [Reg; 14] = [14, 15, 10, 11, 13, 12, 3, 9, 8, 7, 6, 1, 2, 0];
 
 /// The CPU structure's byte at `slot`.
 pub const fn cpu_mem(slot: u32) -> Mem {
@@ -63,6 +64,30 @@ impl Compiler<'_> {
         self.evict(self.st.gpr[usize::from(r)])?;
         self.st.gpr_lock |= 1 << r;
         Ok(r)
+    }
+
+    /// A general register for the result of the current op, locked: the one its slot is pinned to,
+    /// if that is free for it.
+    pub fn result_gpr(&mut self) -> Result<Reg, Unsupported> {
+        self.gpr_for(self.at)
+    }
+
+    /// The same for the result of op `at`.
+    pub fn gpr_for(&mut self, at: usize) -> Result<Reg, Unsupported> {
+        let unit = usize::from(self.an.put_unit[at]);
+        if let Some(h) = self.pins.reg(unit)
+            && self.st.gpr_lock >> h & 1 == 0
+        {
+            let r = self.st.gpr[usize::from(h)];
+            if r == NOROOT || self.clobberable(r, 0) {
+                if r != NOROOT {
+                    self.take_register(r);
+                }
+                self.st.gpr_lock |= 1 << h;
+                return Ok(h);
+            }
+        }
+        self.alloc_gpr()
     }
 
     /// A free vector register, locked for the current op.
@@ -235,7 +260,19 @@ impl Compiler<'_> {
                 d
             }
             Kind::Plain => {
-                let d = self.alloc_gpr()?;
+                let d = match root.home {
+                    Home::Slot(s) => match self.pins.reg(usize::from(s / 8)) {
+                        Some(h)
+                            if self.st.gpr[usize::from(h)] == NOROOT
+                                && self.st.gpr_lock >> h & 1 == 0 =>
+                        {
+                            self.st.gpr_lock |= 1 << h;
+                            h
+                        }
+                        _ => self.alloc_gpr()?,
+                    },
+                    _ => self.alloc_gpr()?,
+                };
                 let m = self.home_mem(r)?;
                 let root = *self.st.root(r);
                 self.asm.load_zx(u32::from(root.bytes), d, m);
@@ -421,7 +458,7 @@ impl Compiler<'_> {
             self.st.gpr_lock |= 1 << reg;
             return Ok(reg);
         }
-        self.alloc_gpr()
+        self.result_gpr()
     }
 
     /// Binds the current op's value to a new root in general register `d`.

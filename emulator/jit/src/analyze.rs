@@ -59,7 +59,10 @@ pub struct Analysis {
     pub observer: Vec<u16>,
     /// The block calls out, so callee-saved registers are worth more.
     pub calls: bool,
-    units: Vec<Next>,
+    /// For values that are put into a slot: the slot's unit. 0 for others.
+    pub put_unit: Vec<u16>,
+    /// At the start of the block: the first access to each unit.
+    pub units: Vec<Next>,
 }
 
 /// What a slot access covers: first and last 8-byte unit, and whether it fills them.
@@ -92,6 +95,8 @@ impl Analysis {
         self.uses.resize(n, 0);
         self.user.clear();
         self.user.resize(n, NEVER);
+        self.put_unit.clear();
+        self.put_unit.resize(n, 0);
         self.next.clear();
         self.next.resize(n, Next::NONE);
         self.observer.clear();
@@ -169,6 +174,9 @@ impl Analysis {
                         self.units[u] = Next::new(at, put && full);
                     }
                     self.next[i] = next;
+                    if put && inst.a.index() < i {
+                        self.put_unit[inst.a.index()] = first as u16;
+                    }
                     if first <= FLAG_UNIT + 3 && last >= FLAG_UNIT {
                         flags_live = true;
                     }

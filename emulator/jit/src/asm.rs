@@ -11,12 +11,18 @@ pub type Reg = u8;
 pub const RAX: Reg = 0;
 pub const RCX: Reg = 1;
 pub const RDX: Reg = 2;
+pub const RBX: Reg = 3;
 pub const RSP: Reg = 4;
 pub const RBP: Reg = 5;
 pub const RSI: Reg = 6;
 pub const RDI: Reg = 7;
 pub const R8: Reg = 8;
 pub const R9: Reg = 9;
+pub const R10: Reg = 10;
+pub const R11: Reg = 11;
+pub const R12: Reg = 12;
+pub const R13: Reg = 13;
+pub const R14: Reg = 14;
 
 /// No register.
 pub const NOREG: Reg = 0xff;

@@ -121,7 +121,7 @@ impl Compiler<'_> {
     }
 
     /// Moves registers as if all at once.
-    fn parallel_move(&mut self, moves: &mut [(Reg, Reg)]) {
+    pub fn parallel_move(&mut self, moves: &mut [(Reg, Reg)]) {
         let mut left = moves.len();
         while left > 0 {
             let mut k = 0;

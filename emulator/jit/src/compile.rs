@@ -5,9 +5,10 @@ use emu_ir::{Block, Inst, Op, Ty, Val};
 
 use crate::Unsupported;
 use crate::analyze::{Analysis, NEVER};
-use crate::asm::{Alu, Asm, Rm};
+use crate::asm::{Alu, Asm, Reg, Rm};
 use crate::exits::{Exit, Pending, Target};
-use crate::faults::{FaultPoint, Snap};
+use crate::faults::{FaultPoint, Loc, Snap};
+use crate::pins::Pins;
 use crate::state::{Kind, State};
 
 /// Most ops of a block: a few roots per op must be countable in 16 bits.
@@ -71,6 +72,8 @@ pub struct Buffers {
     pub(crate) pending: Vec<Pending>,
     /// State at side exits.
     pub(crate) exit_snaps: Vec<Snap>,
+    /// Pinned registers that are elsewhere at side exits.
+    pub(crate) exit_moves: Vec<(Reg, Loc)>,
     /// Places where the block can fault.
     pub(crate) faults: Vec<FaultPoint>,
     /// State at faults.
@@ -91,11 +94,13 @@ pub struct Compiler<'a> {
     pub(crate) exits: &'a mut Vec<Exit>,
     pub(crate) pending: &'a mut Vec<Pending>,
     pub(crate) exit_snaps: &'a mut Vec<Snap>,
+    pub(crate) exit_moves: &'a mut Vec<(Reg, Loc)>,
     pub(crate) faults: &'a mut Vec<FaultPoint>,
     pub(crate) fault_snaps: &'a mut Vec<Snap>,
     pub(crate) pool: &'a mut Vec<u64>,
     /// Ops whose value was bound ahead by an earlier op.
     pub(crate) done: &'a mut Vec<bool>,
+    pub(crate) pins: &'a Pins,
     pub(crate) target: Target,
     /// Current op.
     pub(crate) at: usize,
@@ -113,6 +118,7 @@ impl<'a> Compiler<'a> {
         arch: &'static dyn GuestArch,
         host: Host,
         block: &'a Block,
+        pins: &'a Pins,
         b: &'a mut Buffers,
         target: Target,
     ) -> Compiler<'a> {
@@ -120,6 +126,7 @@ impl<'a> Compiler<'a> {
         b.exits.clear();
         b.pending.clear();
         b.exit_snaps.clear();
+        b.exit_moves.clear();
         b.faults.clear();
         b.fault_snaps.clear();
         b.pool.clear();
@@ -135,10 +142,12 @@ impl<'a> Compiler<'a> {
             exits: &mut b.exits,
             pending: &mut b.pending,
             exit_snaps: &mut b.exit_snaps,
+            exit_moves: &mut b.exit_moves,
             faults: &mut b.faults,
             fault_snaps: &mut b.fault_snaps,
             pool: &mut b.pool,
             done: &mut b.done,
+            pins,
             target,
             at: 0,
             insn: -1,
@@ -157,6 +166,8 @@ impl<'a> Compiler<'a> {
         }
         self.an.run(self.block, self.arch.helpers(), self.arch.cpu_bytes())?;
         self.st.reset(&self.an.uses, self.arch.cpu_bytes() / 8 + 8);
+        let bits = self.wide_bits(slots::BIAS);
+        self.st.seed(self.pins, bits, &self.an.units);
         self.emit_head();
         for at in 0..n {
             self.at = at;

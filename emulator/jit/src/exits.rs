@@ -9,10 +9,11 @@ use emu_ir::{Inst, TrapKind, Ty};
 
 use crate::Unsupported;
 use crate::alloc::cpu_mem;
-use crate::asm::{Alu, Mem, NOREG, RAX, RBP, RCX, RDX, RSP, Reg, Rm};
+use crate::asm::{Alu, Mem, NOREG, R10, R11, R14, RBP, RSP, Reg, Rm};
 use crate::compile::Compiler;
+use crate::pins::MAX_PINS;
 use crate::faults::{How, Loc, Snap};
-use crate::state::spill_offset;
+use crate::state::{SCRATCH, spill_offset};
 
 /// What kind of exit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,17 +52,20 @@ pub struct Target {
     pub base: u32,
     /// Number of the block's first exit.
     pub exit_base: u32,
-    /// Offset in the arena of the code that leaves generated code with rax as result.
+    /// Offset in the arena of the code that leaves generated code with r10 as result, all state
+    /// being in the CPU structure.
     pub leave: u32,
+    /// The same while the pinned slots are in their registers.
+    pub leave_pinned: u32,
     /// Address of the table of indirect branch targets.
     pub table: u64,
     /// Number of its entries less one.
     pub mask: u32,
 }
 
-/// rax at `leave` for an indirect branch whose target is not in the table; pc is in the header.
+/// r10 at `leave` for an indirect branch whose target is not in the table; pc is in the header.
 pub const LEAVE_INDIRECT: u32 = u32::MAX;
-/// rax at `leave` after a fault; everything is in the header.
+/// r10 at `leave` after a fault; everything is in the header.
 pub const LEAVE_FAULT: u32 = u32::MAX - 1;
 
 /// A stub still to be written out.
@@ -81,6 +85,7 @@ enum What {
     Side {
         exit: u32,
         snaps: (u32, u32),
+        moves: (u32, u32),
         refund: i32,
     },
 }
@@ -111,20 +116,50 @@ impl Compiler<'_> {
         let jcc = self.asm.jcc(cc);
         let exit = self.new_exit(ExitKind::Direct, i.imm);
         let start = self.exit_snaps.len() as u32;
-        self.snapshot(false);
+        let first_move = self.exit_moves.len() as u32;
+        self.exit_state();
         let snaps = (start, self.exit_snaps.len() as u32);
+        let moves = (first_move, self.exit_moves.len() as u32);
         let refund = self.insn_count() - (self.insn + 1);
-        self.pending.push(Pending { jcc, what: What::Side { exit, snaps, refund } });
+        self.pending.push(Pending { jcc, what: What::Side { exit, snaps, moves, refund } });
         Ok(())
     }
 
     /// [`emu_ir::Op::Jump`].
     pub fn jump(&mut self, i: &Inst) -> Result<(), Unsupported> {
-        self.write_back_all()?;
+        self.settle()?;
         self.give_back(self.insn_count() - (self.insn + 1));
         let exit = self.new_exit(ExitKind::Direct, i.imm);
         self.emit_link(exit);
         Ok(())
+    }
+
+    /// Brings all state where it belongs at a block boundary.
+    fn settle(&mut self) -> Result<(), Unsupported> {
+        self.write_back_unpinned()?;
+        let first = self.exit_moves.len();
+        self.pin_moves();
+        self.emit_moves(first, self.exit_moves.len());
+        Ok(())
+    }
+
+    /// Brings pinned slots to their registers. The host's flags stay.
+    fn emit_moves(&mut self, from: usize, to: usize) {
+        let mut moves = [(0, 0); MAX_PINS + 1];
+        let mut n = 0;
+        for k in from..to {
+            if let (h, Loc::Gpr(r)) = self.exit_moves[k] {
+                moves[n] = (h, r);
+                n += 1;
+            }
+        }
+        self.parallel_move(&mut moves[..n]);
+        for k in from..to {
+            let (h, loc) = self.exit_moves[k];
+            if !matches!(loc, Loc::Gpr(_)) {
+                self.load_loc(h, loc);
+            }
+        }
     }
 
     fn give_back(&mut self, refund: i32) {
@@ -139,17 +174,26 @@ impl Compiler<'_> {
         let at = self.asm.jmp();
         let stub = self.asm.len();
         self.asm.patch(at, stub);
-        self.emit_leave(self.target.exit_base + exit);
+        self.emit_leave_pinned(self.target.exit_base + exit);
         let e = &mut self.exits[exit as usize];
         e.patch = at as u32;
         e.stub = stub as u32;
     }
 
-    /// Leaves generated code with `code`.
+    /// Leaves generated code with `code`; all state is in the CPU structure.
     fn emit_leave(&mut self, code: u32) {
-        self.asm.mov_imm(RAX, u64::from(code));
+        self.emit_leave_by(code, self.target.leave);
+    }
+
+    /// Leaves generated code with `code`; the pinned slots are in their registers.
+    fn emit_leave_pinned(&mut self, code: u32) {
+        self.emit_leave_by(code, self.target.leave_pinned);
+    }
+
+    fn emit_leave_by(&mut self, code: u32, leave: u32) {
+        self.asm.mov_imm(R10, u64::from(code));
         let at = self.asm.jmp() as u32;
-        let rel = self.target.leave.wrapping_sub(self.target.base.wrapping_add(at + 4));
+        let rel = leave.wrapping_sub(self.target.base.wrapping_add(at + 4));
         let at = at as usize;
         self.asm.buf[at..at + 4].copy_from_slice(&rel.to_le_bytes());
     }
@@ -159,35 +203,37 @@ impl Compiler<'_> {
         let ty = self.block.insts[i.a.index()].ty;
         let c = self.const_of(i.a);
         if let Some(pc) = c {
-            self.write_back_all()?;
+            self.settle()?;
             let exit = self.new_exit(ExitKind::Direct, pc);
             self.give_back(self.insn_count() - (self.insn + 1));
             self.emit_link(exit);
             return Ok(());
         }
         let t = self.gpr_clean(i.a, ty)?;
-        self.write_back_all()?;
+        self.write_back_unpinned()?;
         self.give_back(self.insn_count() - (self.insn + 1));
         let t2 = self.root_of(i.a);
         let t = match self.st.root(t2).reg {
             NOREG => t,
             r => r,
         };
-        if t != RAX {
-            self.asm.mov64(RAX, t);
-        }
-        let doubled = Mem { base: RAX, index: RAX, shift: 0, disp: 0, addr32: false };
-        self.asm.lea(Ty::I32, RCX, doubled);
-        self.asm.mov_imm(RDX, self.target.table);
-        self.asm.alu_imm(Alu::And, Ty::I32, Rm::R(RCX), (self.target.mask * 2) as i32);
-        let entry = Mem { base: RDX, index: RCX, shift: 3, disp: 0, addr32: false };
-        self.asm.alu(Alu::Cmp, Ty::I64, RAX, Rm::M(entry));
+        // The target goes to a register without a pin, along with the pinned slots to theirs.
+        let first = self.exit_moves.len();
+        self.pin_moves();
+        self.exit_moves.push((R10, Loc::Gpr(t)));
+        self.emit_moves(first, self.exit_moves.len());
+        let doubled = Mem { base: R10, index: R10, shift: 0, disp: 0, addr32: false };
+        self.asm.lea(Ty::I32, R11, doubled);
+        self.asm.mov_imm(R14, self.target.table);
+        self.asm.alu_imm(Alu::And, Ty::I32, Rm::R(R11), (self.target.mask * 2) as i32);
+        let entry = Mem { base: R14, index: R11, shift: 3, disp: 0, addr32: false };
+        self.asm.alu(Alu::Cmp, Ty::I64, R10, Rm::M(entry));
         let miss = self.asm.jcc(5);
         self.asm.op(0xff, false, 4, Rm::M(Mem { disp: 8, ..entry }), 0);
         let here = self.asm.len();
         self.asm.patch(miss, here);
-        self.asm.store(Ty::I64, cpu_mem(slots::PC), RAX);
-        self.emit_leave(LEAVE_INDIRECT);
+        self.asm.store(Ty::I64, cpu_mem(slots::PC), R10);
+        self.emit_leave_pinned(LEAVE_INDIRECT);
         Ok(())
     }
 
@@ -212,11 +258,12 @@ impl Compiler<'_> {
                     self.asm.alu_imm(Alu::Add, Ty::I64, budget, n);
                     self.insn = -1;
                     let exit = self.new_exit(ExitKind::Budget, self.block.pc);
-                    self.emit_leave(self.target.exit_base + exit);
+                    self.emit_leave_pinned(self.target.exit_base + exit);
                 }
                 What::Plain(exit) => self.emit_leave(self.target.exit_base + exit),
-                What::Side { exit, snaps, refund } => {
+                What::Side { exit, snaps, moves, refund } => {
                     self.emit_snapshot(snaps);
+                    self.emit_moves(moves.0 as usize, moves.1 as usize);
                     self.give_back(refund);
                     self.emit_link(exit);
                 }
@@ -225,25 +272,25 @@ impl Compiler<'_> {
         Ok(())
     }
 
-    /// Stores everything a snapshot says is dirty.
+    /// Stores everything a snapshot says is dirty. All registers keep their content.
     fn emit_snapshot(&mut self, (from, to): (u32, u32)) {
-        let simple = |l: Loc| matches!(l, Loc::Gpr(_) | Loc::Xmm(_) | Loc::Imm(_));
-        for late in [false, true] {
-            for k in from..to {
-                let s = self.exit_snaps[k as usize];
-                let easy = simple(s.x) && (s.how == How::Is || simple(s.y));
-                // Sums come before the other late ones, whose loads overwrite rax and rcx.
-                if easy == late {
-                    continue;
-                }
-                self.emit_snap(&s);
-            }
+        for k in from..to {
+            let s = self.exit_snaps[k as usize];
+            self.emit_snap(&s);
         }
     }
 
     fn emit_snap(&mut self, s: &Snap) {
         let m = cpu_mem(u32::from(s.slot));
         let ty = Ty::int(u32::from(s.bytes)).unwrap_or(Ty::I64);
+        let scratch = [R10, R11].into_iter().find(|&r| s.x != Loc::Gpr(r) && s.y != Loc::Gpr(r));
+        let scratch = scratch.unwrap_or(R14);
+        let save = Mem::at(RSP, SCRATCH);
+        let simple = |l: Loc| matches!(l, Loc::Gpr(_) | Loc::Xmm(_) | Loc::Imm(_));
+        let borrow = !(simple(s.x) && (s.how == How::Is || simple(s.y)));
+        if borrow {
+            self.asm.store(Ty::I64, save, scratch);
+        }
         match s.x {
             Loc::Gpr(r) => self.asm.store(ty, m, r),
             Loc::Xmm(r) => {
@@ -252,23 +299,27 @@ impl Compiler<'_> {
             }
             Loc::Imm(c) => self.asm.store_imm(ty, m, c),
             x => {
-                let t = if matches!(s.y, Loc::Gpr(RAX)) { RCX } else { RAX };
-                self.load_loc(t, x);
-                self.asm.store(ty, m, t);
+                self.load_loc(scratch, x);
+                self.asm.store(ty, m, scratch);
             }
         }
         let op = match s.how {
-            How::Is => return,
-            How::Sum => Alu::Add,
-            How::Diff => Alu::Sub,
+            How::Is => None,
+            How::Sum => Some(Alu::Add),
+            How::Diff => Some(Alu::Sub),
         };
-        match s.y {
-            Loc::Gpr(r) => self.asm.alu_mem(op, Ty::I64, m, r),
-            Loc::Imm(c) => self.asm.alu_imm(op, Ty::I64, Rm::M(m), c),
-            y => {
-                self.load_loc(RAX, y);
-                self.asm.alu_mem(op, Ty::I64, m, RAX);
+        if let Some(op) = op {
+            match s.y {
+                Loc::Gpr(r) => self.asm.alu_mem(op, Ty::I64, m, r),
+                Loc::Imm(c) => self.asm.alu_imm(op, Ty::I64, Rm::M(m), c),
+                y => {
+                    self.load_loc(scratch, y);
+                    self.asm.alu_mem(op, Ty::I64, m, scratch);
+                }
             }
+        }
+        if borrow {
+            self.asm.load_zx(8, scratch, save);
         }
     }
 

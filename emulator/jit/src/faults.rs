@@ -13,6 +13,7 @@ use emu_mem::{FaultKind, MemFault};
 
 use crate::asm::NOREG;
 use crate::compile::Compiler;
+use crate::pins::Pins;
 use crate::exits::LEAVE_FAULT;
 use crate::state::{Home, Kind, NOROOT, VSPILL, spill_offset};
 
@@ -70,6 +71,8 @@ pub struct FaultPoint {
     pub len: u16,
     /// What the budget gets back: the instructions that did not retire.
     pub refund: u16,
+    /// Bit n: the slot of pin n is newer in its register than in memory.
+    pub pinned: u16,
     /// To the guest the access is a write, whatever the host instruction does.
     pub write: bool,
     /// Guest pc.
@@ -80,7 +83,7 @@ impl Compiler<'_> {
     /// Records that the next host instruction can fault.
     pub fn fault_point(&mut self) {
         let start = self.fault_snaps.len();
-        self.snapshot(true);
+        let pinned = self.snapshot();
         let new = &self.fault_snaps[start..];
         let mut range = (start as u32, new.len() as u16);
         if let Some(last) = self.faults.last() {
@@ -95,34 +98,86 @@ impl Compiler<'_> {
             start: range.0,
             len: range.1,
             refund: (self.insn_count() - self.insn.max(0)) as u16,
+            pinned,
             write: false,
             pc: self.pc,
         });
     }
 
-    /// Appends the dirty slots to the snapshots of faults or of exits.
-    pub fn snapshot(&mut self, fault: bool) {
+    /// Appends the dirty slots to the snapshots of faults, but for the pinned ones that are in
+    /// place; a bit for each of those.
+    fn snapshot(&mut self) -> u16 {
+        let mut pinned = 0;
+        for (n, (u, h)) in self.pins.iter().enumerate() {
+            let s = self.st.slots[u];
+            if s.root == NOROOT || !s.dirty || self.dead_before(s.next) {
+                continue;
+            }
+            if self.st.root(s.root).reg == h {
+                pinned |= 1 << n;
+            } else {
+                let snap = self.snap(u);
+                self.fault_snaps.push(snap);
+            }
+        }
+        self.snapshot_unpinned(true);
+        pinned
+    }
+
+    /// Appends the dirty slots that are not pinned to the snapshots of faults or of exits.
+    fn snapshot_unpinned(&mut self, fault: bool) {
         for k in 0..self.st.touched.len() {
             let u = usize::from(self.st.touched[k]);
             let s = self.st.slots[u];
-            if s.root == NOROOT || !s.dirty {
+            if s.root == NOROOT || !s.dirty || self.pins.reg(u).is_some() {
                 continue;
             }
             if self.dead_before(s.next) {
                 continue;
             }
+            let snap = self.snap(u);
+            if fault {
+                self.fault_snaps.push(snap);
+            } else {
+                self.exit_snaps.push(snap);
+            }
+        }
+    }
+
+    /// Records the state at a side exit: what is to be stored, and which pinned slots are to be
+    /// brought back to their registers.
+    pub fn exit_state(&mut self) {
+        self.snapshot_unpinned(false);
+        self.pin_moves();
+    }
+
+    /// Appends where the pinned slots are that are not in place to the moves of exits.
+    pub fn pin_moves(&mut self) {
+        for (u, h) in self.pins.iter() {
+            let s = self.st.slots[u];
+            if s.root != NOROOT && self.st.root(s.root).reg == h {
+                continue;
+            }
+            let loc = match s.root {
+                NOROOT => Loc::Cpu((u * 8) as u16),
+                r if self.st.root(r).reg == NOREG && !s.dirty => Loc::Cpu((u * 8) as u16),
+                r => self.location(r),
+            };
+            self.exit_moves.push((h, loc));
+        }
+    }
+
+    /// Where the content of a dirty slot is.
+    fn snap(&mut self, u: usize) -> Snap {
+        let s = self.st.slots[u];
+        {
             let (how, x, y) = match self.st.root(s.root).kind {
                 Kind::Sum(x, y) => (How::Sum, self.location(x), self.location(y)),
                 Kind::Diff(x, y) => (How::Diff, self.location(x), self.location(y)),
                 _ => (How::Is, self.location(s.root), Loc::Imm(0)),
             };
             let slot = (u * 8) as u16 + u16::from(s.lo);
-            let snap = Snap { slot, bytes: s.bytes, how, x, y };
-            if fault {
-                self.fault_snaps.push(snap);
-            } else {
-                self.exit_snaps.push(snap);
-            }
+            Snap { slot, bytes: s.bytes, how, x, y }
         }
     }
 
@@ -160,6 +215,8 @@ pub struct FaultMap {
     pub snaps: Vec<Snap>,
     /// Constants in them.
     pub pool: Vec<u64>,
+    /// Slots in host registers.
+    pub pins: Option<Pins>,
     /// Of the last fault: its offset, and the instructions that did not retire.
     pub last: Cell<(u32, u16)>,
 }
@@ -243,6 +300,12 @@ fn handle(fault: &HostFault, context: &mut libc::ucontext_t) -> bool {
             Loc::Xmm(_) => 0,
         }
     };
+    for (n, (unit, reg)) in map.pins.iter().flat_map(Pins::iter).enumerate() {
+        if p.pinned >> n & 1 != 0 {
+            // SAFETY: the slot lies in the structure, aligned to its 8 bytes.
+            unsafe { *((cpu + unit as u64 * 8) as *mut u64) = get(Loc::Gpr(reg)) };
+        }
+    }
     let from = p.start as usize;
     for s in map.snaps.get(from..from + usize::from(p.len)).unwrap_or(&[]) {
         let to = (cpu + u64::from(s.slot)) as *mut u8;
@@ -285,6 +348,6 @@ fn handle(fault: &HostFault, context: &mut libc::ucontext_t) -> bool {
         h.raise_fault(MemFault { addr: fault.addr, write: fault.write || p.write, kind });
     }
     regs[libc::REG_RIP as usize] = map.leave as i64;
-    regs[libc::REG_RAX as usize] = i64::from(LEAVE_FAULT);
+    regs[libc::REG_R10 as usize] = i64::from(LEAVE_FAULT);
     true
 }

@@ -4,10 +4,12 @@ use emu_cpu::{CpuHeader, GuestArch, slots};
 use emu_ir::{Block, TrapKind};
 
 use crate::arena::Arena;
-use crate::asm::{Asm, Mem, RBP, RSI, RSP, Rm};
+use crate::asm::{Asm, Mem, R10, RAX, RBP, RSI, RSP, Rm};
+use crate::alloc::cpu_mem;
 use crate::compile::{Buffers, Compiler, Host};
 use crate::exits::{Exit, ExitKind, LEAVE_FAULT, LEAVE_INDIRECT, Target};
 use crate::faults::{self, FaultMap};
+use crate::pins::Pins;
 use crate::state::FRAME;
 use crate::{JitError, Unsupported};
 
@@ -133,9 +135,11 @@ pub struct Jit {
     exits: Vec<ExitRec>,
     table: Box<[TableEntry]>,
     map: Box<FaultMap>,
+    pins: Pins,
     prologue: usize,
     enter_at: u64,
     leave: u32,
+    leave_pinned: u32,
     config: Config,
     generation: u64,
     stats: JitStats,
@@ -167,13 +171,16 @@ impl Jit {
             exits: Vec::new(),
             table: (0..entries).map(TableEntry::empty).collect(),
             map: Box::default(),
+            pins: Pins::new(arch),
             prologue: 0,
             enter_at: 0,
             leave: 0,
+            leave_pinned: 0,
             config,
             generation: 0,
             stats: JitStats::default(),
         };
+        jit.map.pins = Some(jit.pins);
         jit.write_prologue()?;
         Ok(jit)
     }
@@ -190,8 +197,17 @@ impl Jit {
         }
         asm.alu_imm(crate::asm::Alu::Sub, emu_ir::Ty::I64, Rm::R(RSP), FRAME);
         asm.mov64(RBP, 7);
-        asm.op(0xff, false, 4, Rm::R(RSI), 0);
+        asm.mov64(R10, RSI);
+        for (unit, reg) in self.pins.iter() {
+            asm.load_zx(8, reg, cpu_mem(unit as u32 * 8));
+        }
+        asm.op(0xff, false, 4, Rm::R(R10), 0);
+        let leave_pinned = asm.len();
+        for (unit, reg) in self.pins.iter() {
+            asm.store(emu_ir::Ty::I64, cpu_mem(unit as u32 * 8), reg);
+        }
         let leave = asm.len();
+        asm.mov64(RAX, R10);
         if self.host.avx {
             // vzeroupper
             for b in [0xc5, 0xf8, 0x77] {
@@ -209,6 +225,7 @@ impl Jit {
         let off = self.arena.push(&asm.buf).ok_or(JitError::Full)?;
         self.enter_at = self.arena.addr(off);
         self.leave = off + leave as u32;
+        self.leave_pinned = off + leave_pinned as u32;
         self.prologue = self.arena.used();
         self.update_map();
         Ok(())
@@ -266,10 +283,11 @@ impl Jit {
             base: self.arena.used() as u32,
             exit_base: self.exits.len() as u32,
             leave: self.leave,
+            leave_pinned: self.leave_pinned,
             table: self.table.as_ptr() as u64,
             mask: (self.table.len() - 1) as u32,
         };
-        let mut c = Compiler::new(self.arch, self.host, block, &mut self.buffers, target);
+        let mut c = Compiler::new(self.arch, self.host, block, &self.pins, &mut self.buffers, target);
         let done = c.run();
         if let Err(e) = done {
             self.stats.unsupported += 1;

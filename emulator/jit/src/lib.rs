@@ -6,6 +6,8 @@
 //! (`exits`) the dirty ones are written back. Accesses that can fault record where the state is
 //! instead of writing it (`faults`).
 //!
+//! At block boundaries the most used guest registers are in host registers (`pins`).
+//!
 //! In generated code rbp points behind the CPU header, rsp to a frame with spill slots, and
 //! everything else is allocated.
 #![allow(unsafe_code, reason = "generated code, its memory and its faults")]
@@ -22,6 +24,7 @@ mod flags;
 mod int;
 mod jit;
 mod memops;
+mod pins;
 mod slots;
 mod state;
 mod vec;

@@ -100,7 +100,7 @@ impl Compiler<'_> {
                 Op::Sext if u.from_ty() == i.ty => {
                     let to = if u.ty == Ty::I64 { Ty::I64 } else { Ty::I32 };
                     self.fault_point();
-                    let d = self.load_result(i)?;
+                    let d = self.load_result(i, user)?;
                     self.asm.movsx(i.ty, to, d, Rm::M(m));
                     let r = self.st.new_root(Kind::Plain, Ty::I64, to.bits() as u8);
                     self.st.place(r, d);
@@ -112,7 +112,7 @@ impl Compiler<'_> {
             }
         }
         self.fault_point();
-        let d = self.load_result(i)?;
+        let d = self.load_result(i, self.at)?;
         self.asm.load_zx(i.ty.bytes(), d, m);
         self.define(d, i.ty.bits());
         Ok(())
@@ -120,7 +120,7 @@ impl Compiler<'_> {
 
     /// A register for what a load yields. The fault point is recorded already, and making room
     /// emits code, so only a register that is free now is taken after it.
-    fn load_result(&mut self, i: &Inst) -> Result<Reg, Unsupported> {
+    fn load_result(&mut self, i: &Inst, at: usize) -> Result<Reg, Unsupported> {
         let point = self.faults.len() - 1;
         self.release(&[i.a, i.b]);
         let reuse = [i.a, i.b].into_iter().find_map(|v| {
@@ -136,7 +136,7 @@ impl Compiler<'_> {
                 self.st.gpr_lock |= 1 << d;
                 d
             }
-            None => self.alloc_gpr()?,
+            None => self.gpr_for(at)?,
         };
         // Whatever making room emitted (stores to the CPU structure) leaves the recorded state
         // valid: the registers still hold it.

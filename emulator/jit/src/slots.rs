@@ -12,16 +12,17 @@ use crate::state::{Home, Kind, NOROOT};
 
 /// Slots below this are 8-byte units that are always cached whole: the header's flag fields and
 /// the general registers.
-const WIDE_END: u32 = 2 * hdr::BIAS;
+pub const WIDE_END: u32 = 2 * hdr::BIAS;
 const WIDE_START: u32 = hdr::FLAGS_KIND;
 
-fn is_wide(slot: u32) -> bool {
+/// Whether the slot lies in such a unit.
+pub fn is_wide(slot: u32) -> bool {
     (WIDE_START..WIDE_END).contains(&slot)
 }
 
 impl Compiler<'_> {
     /// Bits that can be set in the slot at `slot` when all 8 bytes are read.
-    fn wide_bits(&self, slot: u32) -> u8 {
+    pub fn wide_bits(&self, slot: u32) -> u8 {
         if self.arch.word_bytes() == 4 && slot >= hdr::BIAS { 32 } else { 64 }
     }
 
@@ -389,6 +390,18 @@ impl Compiler<'_> {
                 }
             }
             Kind::Plain => return Err(Unsupported::Malformed),
+        }
+        Ok(())
+    }
+
+    /// Writes every dirty slot that is not pinned.
+    pub fn write_back_unpinned(&mut self) -> Result<(), Unsupported> {
+        for k in 0..self.st.touched.len() {
+            let u = usize::from(self.st.touched[k]);
+            let s = self.st.slots[u];
+            if s.root != NOROOT && s.dirty && self.pins.reg(u).is_none() {
+                self.write_back(u)?;
+            }
         }
         Ok(())
     }

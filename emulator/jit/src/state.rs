@@ -9,6 +9,7 @@ use emu_ir::Ty;
 
 use crate::analyze::Next;
 use crate::asm::{NOREG, Reg};
+use crate::pins::Pins;
 
 /// "No root".
 pub const NOROOT: u16 = u16::MAX;
@@ -93,7 +94,7 @@ impl Slot {
 /// Everything known at the current point.
 #[derive(Debug, Default)]
 pub struct State {
-    /// Roots; the first ones have the number of the op that made them.
+    /// Roots.
     pub roots: Vec<Root>,
     /// The root of each IR value.
     pub val: Vec<u16>,
@@ -149,6 +150,16 @@ impl State {
         self.xmm_lock = 0;
         self.spill_free = u64::MAX >> (64 - SPILLS);
         self.vspill_free = ((1u64 << VSPILLS) - 1) as u32;
+    }
+
+    /// Notes that the pinned slots are in their registers; `bits` of each can be set, and `first`
+    /// has the first access to each unit.
+    pub fn seed(&mut self, pins: &Pins, bits: u8, first: &[Next]) {
+        for (unit, reg) in pins.iter() {
+            let r = self.new_root(Kind::Plain, Ty::I64, bits);
+            self.place(r, reg);
+            self.cache(unit, 0, 8, r, true, first[unit]);
+        }
     }
 
     /// A new root.

@@ -1,0 +1,55 @@
+//! Guest registers that stay in host registers across blocks.
+//!
+//! While generated code runs, at every block boundary each pinned slot's content is in its host
+//! register and the CPU structure's copy is out of date. The way into generated code loads them all,
+//! the way out stores them all; in between a block may move them about as it likes.
+
+use emu_cpu::GuestArch;
+
+use crate::asm::{NOREG, RAX, RBX, RCX, RDI, RDX, R8, R9, R12, R13, RSI, Reg};
+use crate::slots::{WIDE_END, is_wide};
+
+/// Most slots pinned.
+pub const MAX_PINS: usize = 10;
+
+/// The host register of each pin. In x86's order of numbers, so that x86 guests find the registers
+/// that instructions use implicitly in their place; the stack pointer and the frame pointer are
+/// registers that callees keep.
+const HOST: [Reg; MAX_PINS] = [RAX, RCX, RDX, RBX, R12, R13, RSI, RDI, R8, R9];
+
+/// Which slots are pinned.
+#[derive(Clone, Copy, Debug)]
+pub struct Pins {
+    count: usize,
+    units: [u16; MAX_PINS],
+    by_unit: [Reg; (WIDE_END / 8) as usize],
+}
+
+impl Pins {
+    /// The pins for guests of `arch`.
+    pub fn new(arch: &dyn GuestArch) -> Pins {
+        let mut pins =
+            Pins { count: 0, units: [0; MAX_PINS], by_unit: [NOREG; (WIDE_END / 8) as usize] };
+        for &slot in arch.hot_slots().iter().take(MAX_PINS) {
+            if !is_wide(slot) || !slot.is_multiple_of(8) {
+                continue;
+            }
+            let unit = slot / 8;
+            pins.units[pins.count] = unit as u16;
+            pins.by_unit[unit as usize] = HOST[pins.count];
+            pins.count += 1;
+        }
+        pins
+    }
+
+    /// Pairs of slot unit and host register.
+    pub fn iter(&self) -> impl Iterator<Item = (usize, Reg)> + use<> {
+        let units = self.units;
+        (0..self.count).map(move |n| (usize::from(units[n]), HOST[n]))
+    }
+
+    /// The host register of the slot at `unit`, if it is pinned.
+    pub fn reg(&self, unit: usize) -> Option<Reg> {
+        self.by_unit.get(unit).copied().filter(|&r| r != NOREG)
+    }
+}
