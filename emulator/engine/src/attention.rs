@@ -18,11 +18,24 @@ thread_local! {
 
 /// Makes [`crate::Engine::run`] return [`crate::Stop::Interrupted`] at the next block boundary.
 ///
-/// Async-signal-safe; to be called on the run thread only (from a signal handler or a callback):
-/// the budget is not an atomic.
+/// To be called on the run thread only, from callbacks and helpers or between runs; a signal
+/// handler calls [`request_interrupt_in`]. Async-signal-safe: the budget is not an atomic.
 pub fn request_interrupt() {
+    request(None);
+}
+
+/// [`request_interrupt`] from a signal handler, which gets `context` from the kernel.
+pub fn request_interrupt_in(context: &mut libc::ucontext_t) {
+    request(Some(context));
+}
+
+fn request(context: Option<&mut libc::ucontext_t>) {
     if PENDING.replace(true) {
         return;
+    }
+    if let Some(context) = context {
+        // Generated code holds the budget in a register, except during calls.
+        emu_jit::withdraw(context, WITHDRAWAL);
     }
     let cpu = RUNNING.get();
     if !cpu.is_null() {

@@ -24,7 +24,7 @@ mod registry;
 mod shared;
 mod stats;
 
-pub use attention::request_interrupt;
+pub use attention::{request_interrupt, request_interrupt_in};
 pub use counters::{CounterId, CounterKind};
 pub use engine::{Engine, EngineConfig, Stop, Tier};
 pub use registry::{

@@ -5,7 +5,7 @@ use emu_ir::{Ty, Val};
 
 use crate::Unsupported;
 use crate::analyze::NEVER;
-use crate::asm::{Alu, Mem, NOREG, RBP, RSP, Reg, Rm};
+use crate::asm::{Alu, Mem, NOREG, R15, RBP, RSP, Reg, Rm};
 use crate::compile::Compiler;
 use crate::state::{Home, Kind, NOROOT, spill_offset};
 
@@ -14,9 +14,13 @@ pub const CALLER_SAVED: u32 = 0b0000_1111_1100_0111;
 
 /// Order of preference: those no slot is pinned to first; rcx, rdx and rax last, because some
 /// instructions want them.
-const ORDER: [Reg; 14] = [10, 11, 14, 15, 9, 8, 3, 13, 12, 7, 6, 1, 2, 0];
+const ORDER: [Reg; 13] = [10, 11, 14, 9, 8, 3, 13, 12, 7, 6, 1, 2, 0];
 /// The same for blocks that call.
-const ORDER_CALLS: [Reg; 14] = [14, 15, 10, 11, 13, 12, 3, 9, 8, 7, 6, 1, 2, 0];
+const ORDER_CALLS: [Reg; 13] = [14, 10, 11, 13, 12, 3, 9, 8, 7, 6, 1, 2, 0];
+
+/// What is left of the budget, while generated code runs: the header's field is up to date only
+/// during calls.
+pub const BUDGET: Reg = R15;
 
 /// The CPU structure's byte at `slot`.
 pub const fn cpu_mem(slot: u32) -> Mem {
@@ -225,6 +229,7 @@ impl Compiler<'_> {
         let free = (0..16u8).find(|&f| {
             f != RSP
                 && f != RBP
+                && f != BUDGET
                 && f != reg
                 && self.st.gpr[usize::from(f)] == NOROOT
                 && self.st.gpr_lock >> f & 1 == 0

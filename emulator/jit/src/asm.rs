@@ -23,6 +23,7 @@ pub const R11: Reg = 11;
 pub const R12: Reg = 12;
 pub const R13: Reg = 13;
 pub const R14: Reg = 14;
+pub const R15: Reg = 15;
 
 /// No register.
 pub const NOREG: Reg = 0xff;

@@ -4,7 +4,7 @@ use emu_cpu::slots;
 use emu_ir::{HookKind, Inst, Op, Ty, Val};
 
 use crate::Unsupported;
-use crate::alloc::{CALLER_SAVED, cpu_mem};
+use crate::alloc::{BUDGET, CALLER_SAVED, cpu_mem};
 use crate::asm::{Alu, Mem, OF, R8, R9, RAX, RBP, RCX, RDI, RDX, RSI, RSP, Reg, Rm};
 use crate::compile::Compiler;
 use crate::exits::{Exit, ExitKind, Pending};
@@ -106,6 +106,8 @@ impl Compiler<'_> {
                 }
             }
         }
+        let budget = cpu_mem(slots::BUDGET);
+        self.asm.store(Ty::I64, budget, BUDGET);
         self.clobber_flags();
         match to {
             Callee::At(f) => {
@@ -117,6 +119,8 @@ impl Compiler<'_> {
                 self.asm.op(0xff, false, 2, Rm::M(Mem::at(RAX, 0)), 0);
             }
         }
+        // Somebody may have asked to be let in meanwhile.
+        self.asm.load_zx(8, BUDGET, budget);
         Ok(())
     }
 

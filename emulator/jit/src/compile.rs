@@ -4,6 +4,7 @@ use emu_cpu::{GuestArch, slots};
 use emu_ir::{Block, Inst, Op, Ty, Val};
 
 use crate::Unsupported;
+use crate::alloc::BUDGET;
 use crate::analyze::{Analysis, NEVER};
 use crate::asm::{Alu, Asm, Reg, Rm};
 use crate::exits::{Exit, Pending, Target};
@@ -253,9 +254,8 @@ impl<'a> Compiler<'a> {
 
     /// The budget check at the block's entry.
     fn emit_head(&mut self) {
-        let budget = crate::alloc::cpu_mem(slots::BUDGET);
         let n = self.block.insns.len() as i32;
-        self.asm.alu_imm(Alu::Sub, Ty::I64, Rm::M(budget), n);
+        self.asm.alu_imm(Alu::Sub, Ty::I64, Rm::R(BUDGET), n);
         let at = self.asm.jcc(8);
         self.pending.push(Pending::budget(at));
     }

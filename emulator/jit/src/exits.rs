@@ -8,7 +8,7 @@ use emu_cpu::slots;
 use emu_ir::{Inst, TrapKind, Ty};
 
 use crate::Unsupported;
-use crate::alloc::cpu_mem;
+use crate::alloc::{BUDGET, cpu_mem};
 use crate::asm::{Alu, Mem, NOREG, R10, R11, R14, RBP, RSP, Reg, Rm};
 use crate::compile::Compiler;
 use crate::pins::MAX_PINS;
@@ -164,8 +164,7 @@ impl Compiler<'_> {
 
     fn give_back(&mut self, refund: i32) {
         if refund != 0 {
-            self.clobber_flags();
-            self.asm.alu_imm(Alu::Add, Ty::I64, Rm::M(cpu_mem(slots::BUDGET)), refund);
+            self.asm.lea(Ty::I64, BUDGET, Mem::at(BUDGET, refund));
         }
     }
 
@@ -254,8 +253,7 @@ impl Compiler<'_> {
             match p.what {
                 What::Budget => {
                     let n = self.insn_count();
-                    let budget = Rm::M(cpu_mem(slots::BUDGET));
-                    self.asm.alu_imm(Alu::Add, Ty::I64, budget, n);
+                    self.give_back(n);
                     self.insn = -1;
                     let exit = self.new_exit(ExitKind::Budget, self.block.pc);
                     self.emit_leave_pinned(self.target.exit_base + exit);

@@ -11,6 +11,7 @@ use emu_ir::TrapKind;
 use emu_mem::host_fault::HostFault;
 use emu_mem::{FaultKind, MemFault};
 
+use crate::alloc::BUDGET;
 use crate::asm::NOREG;
 use crate::compile::Compiler;
 use crate::pins::Pins;
@@ -244,6 +245,22 @@ pub fn deactivate(map: *mut FaultMap) {
     }
 }
 
+/// Takes `amount` from the budget that generated code holds in a register, if `context` was
+/// interrupted in it. Async-signal-safe.
+pub fn withdraw(context: &mut libc::ucontext_t, amount: i64) {
+    let map = ACTIVE.get();
+    if map.is_null() {
+        return;
+    }
+    // SAFETY: `activate`'s caller keeps the map valid; start and len are plain numbers.
+    let (start, len) = unsafe { ((*map).start, (*map).len) };
+    let regs = &mut context.uc_mcontext.gregs;
+    if (regs[libc::REG_RIP as usize] as u64).wrapping_sub(start) < len {
+        let budget = &mut regs[GREGS[usize::from(BUDGET)]];
+        *budget = budget.wrapping_sub(amount);
+    }
+}
+
 /// The general registers of a context in encoding order.
 const GREGS: [usize; 16] = [
     libc::REG_RAX as usize,
@@ -334,7 +351,9 @@ fn handle(fault: &HostFault, context: &mut libc::ucontext_t) -> bool {
     }
     // SAFETY: the structure belongs to the interrupted code, which does not go on.
     let h = unsafe { &mut *(cpu as *mut CpuHeader) };
-    h.budget += i64::from(p.refund);
+    let budget = &mut regs[GREGS[usize::from(BUDGET)]];
+    *budget += i64::from(p.refund);
+    h.budget = *budget;
     h.pc = p.pc;
     h.insn_pc = p.pc;
     if fault.signal == libc::SIGFPE {

@@ -5,7 +5,7 @@ use emu_ir::{Block, TrapKind};
 
 use crate::arena::Arena;
 use crate::asm::{Asm, Mem, R10, RAX, RBP, RSI, RSP, Rm};
-use crate::alloc::cpu_mem;
+use crate::alloc::{BUDGET, cpu_mem};
 use crate::compile::{Buffers, Compiler, Host};
 use crate::exits::{Exit, ExitKind, LEAVE_FAULT, LEAVE_INDIRECT, Target};
 use crate::faults::{self, FaultMap};
@@ -201,12 +201,15 @@ impl Jit {
         for (unit, reg) in self.pins.iter() {
             asm.load_zx(8, reg, cpu_mem(unit as u32 * 8));
         }
+        let budget = cpu_mem(slots::BUDGET);
+        asm.load_zx(8, BUDGET, budget);
         asm.op(0xff, false, 4, Rm::R(R10), 0);
         let leave_pinned = asm.len();
         for (unit, reg) in self.pins.iter() {
             asm.store(emu_ir::Ty::I64, cpu_mem(unit as u32 * 8), reg);
         }
         let leave = asm.len();
+        asm.store(emu_ir::Ty::I64, budget, BUDGET);
         asm.mov64(RAX, R10);
         if self.host.avx {
             // vzeroupper

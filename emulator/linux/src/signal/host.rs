@@ -77,7 +77,7 @@ extern "C" fn on_signal(_signal: i32, info: *mut libc::siginfo_t, context: *mut 
     // SAFETY: the kernel's mask is the first 8 bytes of the libc type.
     unsafe { *(&raw mut context.uc_sigmask).cast::<u64>() = !SYNCHRONOUS };
     host_call::leave_before_blocking(context);
-    emu_engine::request_interrupt();
+    emu_engine::request_interrupt_in(context);
 }
 
 /// Whether the mask is still closed after a signal was taken.
