@@ -104,6 +104,11 @@ pub unsafe trait GuestArch: Sync + core::fmt::Debug {
     fn hot_slots(&self) -> &'static [u32] {
         &[]
     }
+    /// Slots of 16 bytes that hold vector registers, in the order of their numbers, for the same
+    /// purpose.
+    fn vector_slots(&self) -> &'static [u32] {
+        &[]
+    }
     /// The slot of a 32-bit MXCSR with the guest's exception mask bits; `None` when vector ops
     /// never trap.
     fn mxcsr_slot(&self) -> Option<u32> {

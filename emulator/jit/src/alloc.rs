@@ -7,6 +7,7 @@ use crate::Unsupported;
 use crate::analyze::NEVER;
 use crate::asm::{Alu, Mem, NOREG, R15, RBP, RSP, Reg, Rm};
 use crate::compile::Compiler;
+use crate::pins::{home, members};
 use crate::state::{Home, Kind, NOROOT, spill_offset};
 
 /// Registers a called function may change: rax rcx rdx rsi rdi r8 to r11.
@@ -96,10 +97,33 @@ impl Compiler<'_> {
 
     /// A free vector register, locked for the current op.
     pub fn alloc_xmm(&mut self) -> Result<Reg, Unsupported> {
-        for r in 1..16u8 {
-            if self.st.xmm[usize::from(r)] == NOROOT && self.st.xmm_lock >> r & 1 == 0 {
-                self.st.xmm_lock |= 1 << r;
-                return Ok(r);
+        self.xmm_for(self.at)
+    }
+
+    /// The same for the result of op `at`: if possible the one where its slot is between blocks.
+    pub fn xmm_for(&mut self, at: usize) -> Result<Reg, Unsupported> {
+        let unit = usize::from(self.an.put_unit[at]);
+        if let Some(n) = self.vectors.number(unit)
+            && self.an.vectors >> n & 1 != 0
+            && self.st.xmm_lock >> home(n) & 1 == 0
+        {
+            let r = self.st.xmm[usize::from(home(n))];
+            if r == NOROOT || self.clobberable(r, 0) {
+                if r != NOROOT {
+                    self.take_register(r);
+                }
+                self.st.xmm_lock |= 1 << home(n);
+                return Ok(home(n));
+            }
+        }
+        let homes = members(self.an.vectors).fold(0u32, |set, n| set | 1 << home(n));
+        for avoid in [homes, 0] {
+            for r in 1..16u8 {
+                let free = self.st.xmm[usize::from(r)] == NOROOT;
+                if free && (self.st.xmm_lock | avoid) >> r & 1 == 0 {
+                    self.st.xmm_lock |= 1 << r;
+                    return Ok(r);
+                }
             }
         }
         let mut best: Option<(u32, Reg)> = None;

@@ -4,6 +4,8 @@ use emu_cpu::{HelperDesc, slots};
 use emu_ir::{Block, HookKind, Op, Ty, Val};
 
 use crate::Unsupported;
+use crate::pins::{VectorPins, Vectors};
+use crate::slots::WIDE_END;
 
 const BAD: Unsupported = Unsupported::Malformed;
 
@@ -34,7 +36,7 @@ impl Next {
     }
 
     /// For a slot of two parts.
-    fn join(self, other: Next) -> Next {
+    pub fn join(self, other: Next) -> Next {
         // Dead only once all of it is overwritten.
         if self.kill() && other.kill() {
             Next::new(self.at().max(other.at()), true)
@@ -61,6 +63,10 @@ pub struct Analysis {
     pub calls: bool,
     /// For values that are put into a slot: the slot's unit. 0 for others.
     pub put_unit: Vec<u16>,
+    /// Vector slots the block accesses whole, and only so.
+    pub vectors: Vectors,
+    /// The first op that calls out, or [`NEVER`].
+    pub first_call: u16,
     /// At the start of the block: the first access to each unit.
     pub units: Vec<Next>,
 }
@@ -75,6 +81,9 @@ fn cover(ty: Ty, slot: u64, put: bool) -> (usize, usize, bool) {
     ((slot / 8) as usize, last as usize, slot.is_multiple_of(8) && bytes.is_multiple_of(8))
 }
 
+/// Units below this are those of the header and the general registers.
+const WIDE_UNITS: usize = (WIDE_END / 8) as usize;
+
 /// The unit of the first flag field.
 pub const FLAG_UNIT: usize = (slots::FLAGS_KIND / 8) as usize;
 
@@ -87,6 +96,7 @@ impl Analysis {
         block: &Block,
         helpers: &[HelperDesc],
         cpu_bytes: usize,
+        pins: &VectorPins,
     ) -> Result<(), Unsupported> {
         let n = block.insts.len();
         self.live.clear();
@@ -104,6 +114,9 @@ impl Analysis {
         self.units.clear();
         self.units.resize(cpu_bytes / 8 + 8, Next::NONE);
         self.calls = false;
+        self.vectors = 0;
+        self.first_call = NEVER;
+        let mut partly: Vectors = 0;
         let mut observer = NEVER;
         let mut flags_live = true;
         for i in (0..n).rev() {
@@ -112,6 +125,7 @@ impl Analysis {
             let (observes, live) = match inst.op {
                 Op::Call => {
                     self.calls = true;
+                    self.first_call = at;
                     let helper = helpers.get(usize::from(inst.sub)).ok_or(BAD)?;
                     let e = helper.effects;
                     if e.writes {
@@ -123,6 +137,7 @@ impl Analysis {
                 }
                 Op::Hook => {
                     self.calls = true;
+                    self.first_call = at;
                     let site = block.hooks.get(inst.imm as usize).ok_or(BAD)?;
                     if site.writes_regs {
                         self.units.fill(Next::NONE);
@@ -174,6 +189,18 @@ impl Analysis {
                         self.units[u] = Next::new(at, put && full);
                     }
                     self.next[i] = next;
+                    if last >= WIDE_UNITS {
+                        for u in first..=last {
+                            // A vector register has four units.
+                            if let Some(n) = pins.number(u & !3) {
+                                match inst.ty {
+                                    Ty::V128 if u == first => self.vectors |= 1 << n,
+                                    Ty::V128 => {}
+                                    _ => partly |= 1 << n,
+                                }
+                            }
+                        }
+                    }
                     if put && inst.a.index() < i {
                         self.put_unit[inst.a.index()] = first as u16;
                     }
@@ -209,6 +236,7 @@ impl Analysis {
                 return Err(BAD);
             }
         }
+        self.vectors &= !partly;
         Ok(())
     }
 

@@ -255,6 +255,15 @@ impl Asm {
         self.modrm(reg, rm);
     }
 
+    /// `movups`: load (`op` 0x10) or store (0x11) of 16 bytes, VEX-encoded if `avx`.
+    pub fn move_vector(&mut self, avx: bool, op: u32, reg: Reg, m: Mem) {
+        if avx {
+            self.vex(op | OF, false, false, reg, 0, Rm::M(m));
+        } else {
+            self.op(op | OF, false, reg, Rm::M(m), 0);
+        }
+    }
+
     /// `mov dst, src`, 64 bits.
     pub fn mov64(&mut self, dst: Reg, src: Reg) {
         self.op(0x8b, true, dst, Rm::R(src), 0);

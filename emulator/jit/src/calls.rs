@@ -308,7 +308,16 @@ impl Compiler<'_> {
 
     /// A new exit at the current instruction.
     pub fn new_exit(&mut self, kind: ExitKind, pc: u64) -> u32 {
-        self.exits.push(Exit { kind, pc, insn: self.insn, insn_pc: self.pc, patch: 0, stub: 0 });
+        self.exits.push(Exit {
+            kind,
+            pc,
+            insn: self.insn,
+            insn_pc: self.pc,
+            dirty: 0,
+            clean: 0,
+            patch: 0,
+            stub: 0,
+        });
         (self.exits.len() - 1) as u32
     }
 }

@@ -9,7 +9,7 @@ use crate::analyze::{Analysis, NEVER};
 use crate::asm::{Alu, Asm, Reg, Rm};
 use crate::exits::{Exit, Pending, Target};
 use crate::faults::{FaultPoint, Loc, Snap};
-use crate::pins::Pins;
+use crate::pins::{Pins, VectorPins, Vectors, WANTED, home, members};
 use crate::state::{Kind, State};
 
 /// Most ops of a block: a few roots per op must be countable in 16 bits.
@@ -75,6 +75,12 @@ pub struct Buffers {
     pub(crate) exit_snaps: Vec<Snap>,
     /// Pinned registers that are elsewhere at side exits.
     pub(crate) exit_moves: Vec<(Reg, Loc)>,
+    /// The same for vectors.
+    pub(crate) exit_vector_moves: Vec<(Reg, Reg)>,
+    /// What the block wants in vector registers where it is entered.
+    pub(crate) wants: Vectors,
+    /// Where the block begins when that is the case.
+    pub(crate) head: usize,
     /// Places where the block can fault.
     pub(crate) faults: Vec<FaultPoint>,
     /// State at faults.
@@ -96,12 +102,16 @@ pub struct Compiler<'a> {
     pub(crate) pending: &'a mut Vec<Pending>,
     pub(crate) exit_snaps: &'a mut Vec<Snap>,
     pub(crate) exit_moves: &'a mut Vec<(Reg, Loc)>,
+    pub(crate) exit_vector_moves: &'a mut Vec<(Reg, Reg)>,
+    pub(crate) wants: &'a mut Vectors,
+    pub(crate) head: &'a mut usize,
     pub(crate) faults: &'a mut Vec<FaultPoint>,
     pub(crate) fault_snaps: &'a mut Vec<Snap>,
     pub(crate) pool: &'a mut Vec<u64>,
     /// Ops whose value was bound ahead by an earlier op.
     pub(crate) done: &'a mut Vec<bool>,
     pub(crate) pins: &'a Pins,
+    pub(crate) vectors: &'a VectorPins,
     pub(crate) target: Target,
     /// Current op.
     pub(crate) at: usize,
@@ -119,7 +129,7 @@ impl<'a> Compiler<'a> {
         arch: &'static dyn GuestArch,
         host: Host,
         block: &'a Block,
-        pins: &'a Pins,
+        (pins, vectors): (&'a Pins, &'a VectorPins),
         b: &'a mut Buffers,
         target: Target,
     ) -> Compiler<'a> {
@@ -128,6 +138,7 @@ impl<'a> Compiler<'a> {
         b.pending.clear();
         b.exit_snaps.clear();
         b.exit_moves.clear();
+        b.exit_vector_moves.clear();
         b.faults.clear();
         b.fault_snaps.clear();
         b.pool.clear();
@@ -144,11 +155,15 @@ impl<'a> Compiler<'a> {
             pending: &mut b.pending,
             exit_snaps: &mut b.exit_snaps,
             exit_moves: &mut b.exit_moves,
+            exit_vector_moves: &mut b.exit_vector_moves,
+            wants: &mut b.wants,
+            head: &mut b.head,
             faults: &mut b.faults,
             fault_snaps: &mut b.fault_snaps,
             pool: &mut b.pool,
             done: &mut b.done,
             pins,
+            vectors,
             target,
             at: 0,
             insn: -1,
@@ -165,10 +180,12 @@ impl<'a> Compiler<'a> {
         if n == 0 || n > MAX_OPS || !self.block.insts[n - 1].op.is_terminator() {
             return Err(Unsupported::Malformed);
         }
-        self.an.run(self.block, self.arch.helpers(), self.arch.cpu_bytes())?;
+        self.an.run(self.block, self.arch.helpers(), self.arch.cpu_bytes(), self.vectors)?;
         self.st.reset(&self.an.uses, self.arch.cpu_bytes() / 8 + 8);
         let bits = self.wide_bits(slots::BIAS);
         self.st.seed(self.pins, bits, &self.an.units);
+        *self.wants = self.wanted();
+        self.st.seed_vectors(self.vectors, *self.wants, &self.an.units);
         self.emit_head();
         for at in 0..n {
             self.at = at;
@@ -252,8 +269,29 @@ impl<'a> Compiler<'a> {
         Ok(())
     }
 
-    /// The budget check at the block's entry.
+    /// The vector slots to have in registers at the block's start: those it accesses before it
+    /// calls anything.
+    fn wanted(&self) -> Vectors {
+        let mut wanted = 0;
+        for n in members(self.an.vectors) {
+            let unit = self.vectors.unit(n);
+            let first = self.an.units[unit].join(self.an.units[unit + 1]);
+            if first.at() < self.an.first_call {
+                wanted |= 1 << n;
+            }
+            if Vectors::count_ones(wanted) >= WANTED {
+                break;
+            }
+        }
+        wanted
+    }
+
+    /// The way in, and the budget check.
     fn emit_head(&mut self) {
+        for n in members(*self.wants) {
+            self.vec_load(Ty::V128, home(n), crate::alloc::cpu_mem(self.vectors.slot(n)));
+        }
+        *self.head = self.asm.len();
         let n = self.block.insns.len() as i32;
         self.asm.alu_imm(Alu::Sub, Ty::I64, Rm::R(BUDGET), n);
         let at = self.asm.jcc(8);

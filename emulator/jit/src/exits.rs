@@ -11,9 +11,10 @@ use crate::Unsupported;
 use crate::alloc::{BUDGET, cpu_mem};
 use crate::asm::{Alu, Mem, NOREG, R10, R11, R14, RBP, RSP, Reg, Rm};
 use crate::compile::Compiler;
-use crate::pins::MAX_PINS;
+use crate::pins::{MAX_PINS, MAX_VECTORS, Vectors, home, members};
 use crate::faults::{How, Loc, Snap};
 use crate::state::{SCRATCH, spill_offset};
+use crate::vec::TEMP;
 
 /// What kind of exit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,6 +40,10 @@ pub struct Exit {
     pub insn: i32,
     /// That instruction's pc.
     pub insn_pc: u64,
+    /// Vector slots that are in their registers and newer than memory.
+    pub dirty: Vectors,
+    /// Vector slots that are in their registers and in memory.
+    pub clean: Vectors,
     /// Offset in the block of the patchable displacement; 0 when not linkable.
     pub patch: u32,
     /// Offset in the block of the code that returns to the dispatcher.
@@ -86,6 +91,7 @@ enum What {
         exit: u32,
         snaps: (u32, u32),
         moves: (u32, u32),
+        vectors: (u32, u32),
         refund: i32,
     },
 }
@@ -117,30 +123,65 @@ impl Compiler<'_> {
         let exit = self.new_exit(ExitKind::Direct, i.imm);
         let start = self.exit_snaps.len() as u32;
         let first_move = self.exit_moves.len() as u32;
-        self.exit_state();
+        let first_vector = self.exit_vector_moves.len() as u32;
+        self.exit_state(exit);
         let snaps = (start, self.exit_snaps.len() as u32);
         let moves = (first_move, self.exit_moves.len() as u32);
+        let vectors = (first_vector, self.exit_vector_moves.len() as u32);
         let refund = self.insn_count() - (self.insn + 1);
-        self.pending.push(Pending { jcc, what: What::Side { exit, snaps, moves, refund } });
+        self.pending.push(Pending { jcc, what: What::Side { exit, snaps, moves, vectors, refund } });
         Ok(())
     }
 
     /// [`emu_ir::Op::Jump`].
     pub fn jump(&mut self, i: &Inst) -> Result<(), Unsupported> {
-        self.settle()?;
+        self.leave_to(i.imm)
+    }
+
+    /// Ends the block with a direct exit to `pc`.
+    fn leave_to(&mut self, pc: u64) -> Result<(), Unsupported> {
+        let exit = self.new_exit(ExitKind::Direct, pc);
+        let first = self.exit_vector_moves.len();
+        let stay = self.vectors_at_exit(exit);
+        self.write_back_unpinned(stay)?;
+        self.emit_vector_moves(first, self.exit_vector_moves.len());
+        let first = self.exit_moves.len();
+        self.pin_moves();
+        self.emit_moves(first, self.exit_moves.len());
         self.give_back(self.insn_count() - (self.insn + 1));
-        let exit = self.new_exit(ExitKind::Direct, i.imm);
         self.emit_link(exit);
         Ok(())
     }
 
-    /// Brings all state where it belongs at a block boundary.
-    fn settle(&mut self) -> Result<(), Unsupported> {
-        self.write_back_unpinned()?;
-        let first = self.exit_moves.len();
-        self.pin_moves();
-        self.emit_moves(first, self.exit_moves.len());
-        Ok(())
+    /// Brings vectors to the registers where they are between blocks.
+    fn emit_vector_moves(&mut self, from: usize, to: usize) {
+        let mut moves = [(0, 0); MAX_VECTORS];
+        let n = to - from;
+        moves[..n].copy_from_slice(&self.exit_vector_moves[from..to]);
+        let mut left = n;
+        while left > 0 {
+            let blocked = |k: usize| {
+                let (dst, src): (Reg, Reg) = moves[k];
+                dst != src
+                    && moves[..left].iter().enumerate().any(|(j, m)| j != k && m.1 == dst)
+            };
+            match (0..left).find(|&k| !blocked(k)) {
+                Some(k) => {
+                    let (dst, src) = moves[k];
+                    self.vec_move(Ty::V128, dst, src);
+                    left -= 1;
+                    moves.swap(k, left);
+                }
+                None => {
+                    // A cycle: one content steps aside to the register no value lives in.
+                    let src = moves[0].1;
+                    self.vec_move(Ty::V128, TEMP, src);
+                    for m in moves[..left].iter_mut().filter(|m| m.1 == src) {
+                        m.1 = TEMP;
+                    }
+                }
+            }
+        }
     }
 
     /// Brings pinned slots to their registers. The host's flags stay.
@@ -173,10 +214,18 @@ impl Compiler<'_> {
         let at = self.asm.jmp();
         let stub = self.asm.len();
         self.asm.patch(at, stub);
+        self.store_vectors(self.exits[exit as usize].dirty);
         self.emit_leave_pinned(self.target.exit_base + exit);
         let e = &mut self.exits[exit as usize];
         e.patch = at as u32;
         e.stub = stub as u32;
+    }
+
+    /// Stores the vector slots of `set` from where they are between blocks.
+    fn store_vectors(&mut self, set: Vectors) {
+        for n in members(set) {
+            self.vec_store(Ty::V128, cpu_mem(self.vectors.slot(n)), home(n));
+        }
     }
 
     /// Leaves generated code with `code`; all state is in the CPU structure.
@@ -202,14 +251,10 @@ impl Compiler<'_> {
         let ty = self.block.insts[i.a.index()].ty;
         let c = self.const_of(i.a);
         if let Some(pc) = c {
-            self.settle()?;
-            let exit = self.new_exit(ExitKind::Direct, pc);
-            self.give_back(self.insn_count() - (self.insn + 1));
-            self.emit_link(exit);
-            return Ok(());
+            return self.leave_to(pc);
         }
         let t = self.gpr_clean(i.a, ty)?;
-        self.write_back_unpinned()?;
+        self.write_back_unpinned(0)?;
         self.give_back(self.insn_count() - (self.insn + 1));
         let t2 = self.root_of(i.a);
         let t = match self.st.root(t2).reg {
@@ -254,13 +299,15 @@ impl Compiler<'_> {
                 What::Budget => {
                     let n = self.insn_count();
                     self.give_back(n);
+                    self.store_vectors(*self.wants);
                     self.insn = -1;
                     let exit = self.new_exit(ExitKind::Budget, self.block.pc);
                     self.emit_leave_pinned(self.target.exit_base + exit);
                 }
                 What::Plain(exit) => self.emit_leave(self.target.exit_base + exit),
-                What::Side { exit, snaps, moves, refund } => {
+                What::Side { exit, snaps, moves, vectors, refund } => {
                     self.emit_snapshot(snaps);
+                    self.emit_vector_moves(vectors.0 as usize, vectors.1 as usize);
                     self.emit_moves(moves.0 as usize, moves.1 as usize);
                     self.give_back(refund);
                     self.emit_link(exit);

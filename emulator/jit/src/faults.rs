@@ -7,14 +7,14 @@
 use core::cell::Cell;
 
 use emu_cpu::{CpuHeader, slots};
-use emu_ir::TrapKind;
+use emu_ir::{TrapKind, Ty};
 use emu_mem::host_fault::HostFault;
 use emu_mem::{FaultKind, MemFault};
 
 use crate::alloc::BUDGET;
 use crate::asm::NOREG;
 use crate::compile::Compiler;
-use crate::pins::Pins;
+use crate::pins::{Pins, Vectors, home, members};
 use crate::exits::LEAVE_FAULT;
 use crate::state::{Home, Kind, NOROOT, VSPILL, spill_offset};
 
@@ -121,16 +121,16 @@ impl Compiler<'_> {
                 self.fault_snaps.push(snap);
             }
         }
-        self.snapshot_unpinned(true);
+        self.snapshot_unpinned(true, 0);
         pinned
     }
 
     /// Appends the dirty slots that are not pinned to the snapshots of faults or of exits.
-    fn snapshot_unpinned(&mut self, fault: bool) {
+    fn snapshot_unpinned(&mut self, fault: bool, stay: Vectors) {
         for k in 0..self.st.touched.len() {
             let u = usize::from(self.st.touched[k]);
             let s = self.st.slots[u];
-            if s.root == NOROOT || !s.dirty || self.pins.reg(u).is_some() {
+            if s.root == NOROOT || !s.dirty || self.stays(u, stay) {
                 continue;
             }
             if self.dead_before(s.next) {
@@ -147,9 +147,35 @@ impl Compiler<'_> {
 
     /// Records the state at a side exit: what is to be stored, and which pinned slots are to be
     /// brought back to their registers.
-    pub fn exit_state(&mut self) {
-        self.snapshot_unpinned(false);
+    pub fn exit_state(&mut self, exit: u32) {
+        let stay = self.vectors_at_exit(exit);
+        self.snapshot_unpinned(false, stay);
         self.pin_moves();
+    }
+
+    /// Decides which vector slots an exit leaves in registers, and records how they get there.
+    pub fn vectors_at_exit(&mut self, exit: u32) -> Vectors {
+        let (mut dirty, mut clean) = (0, 0);
+        for n in members(self.an.vectors) {
+            let s = self.st.slots[self.vectors.unit(n)];
+            if s.root == NOROOT || s.bytes != 16 || s.lo != 0 {
+                continue;
+            }
+            let root = *self.st.root(s.root);
+            if root.class != Ty::V128 || root.reg == NOREG {
+                continue;
+            }
+            if s.dirty {
+                dirty |= 1 << n;
+            } else {
+                clean |= 1 << n;
+            }
+            self.exit_vector_moves.push((home(n), root.reg));
+        }
+        let e = &mut self.exits[exit as usize];
+        e.dirty = dirty;
+        e.clean = clean;
+        dirty | clean
     }
 
     /// Appends where the pinned slots are that are not in place to the moves of exits.

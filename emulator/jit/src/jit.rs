@@ -9,7 +9,7 @@ use crate::alloc::{BUDGET, cpu_mem};
 use crate::compile::{Buffers, Compiler, Host};
 use crate::exits::{Exit, ExitKind, LEAVE_FAULT, LEAVE_INDIRECT, Target};
 use crate::faults::{self, FaultMap};
-use crate::pins::Pins;
+use crate::pins::{Pins, VectorPins, Vectors, home, members};
 use crate::state::FRAME;
 use crate::{JitError, Unsupported};
 
@@ -90,6 +90,10 @@ pub struct JitStats {
 struct CodeBlock {
     off: u32,
     len: u32,
+    /// Where links enter: behind the loads of `wants`.
+    head: u32,
+    /// Vector slots that must be in their registers there.
+    wants: Vectors,
     exits: (u32, u32),
     /// First of the exits linked to this block, a list through [`ExitRec::next`].
     incoming: u32,
@@ -136,6 +140,7 @@ pub struct Jit {
     table: Box<[TableEntry]>,
     map: Box<FaultMap>,
     pins: Pins,
+    vectors: VectorPins,
     prologue: usize,
     enter_at: u64,
     leave: u32,
@@ -172,6 +177,7 @@ impl Jit {
             table: (0..entries).map(TableEntry::empty).collect(),
             map: Box::default(),
             pins: Pins::new(arch),
+            vectors: VectorPins::new(arch),
             prologue: 0,
             enter_at: 0,
             leave: 0,
@@ -290,7 +296,7 @@ impl Jit {
             table: self.table.as_ptr() as u64,
             mask: (self.table.len() - 1) as u32,
         };
-        let mut c = Compiler::new(self.arch, self.host, block, &self.pins, &mut self.buffers, target);
+        let mut c = Compiler::new(self.arch, self.host, block, (&self.pins, &self.vectors), &mut self.buffers, target);
         let done = c.run();
         if let Err(e) = done {
             self.stats.unsupported += 1;
@@ -329,6 +335,8 @@ impl Jit {
         self.blocks.push(CodeBlock {
             off,
             len: size as u32,
+            head: off + b.head as u32,
+            wants: b.wants,
             exits: (first, self.exits.len() as u32),
             incoming: NIL,
             pc: block.pc,
@@ -412,7 +420,8 @@ impl Jit {
         if rec.exit.kind != ExitKind::Direct || !target.valid || rec.to != NIL {
             return;
         }
-        self.arena.patch(rec.exit.patch, target.off);
+        let Some(at) = self.way(&rec.exit, &target) else { return };
+        self.arena.patch(rec.exit.patch, at);
         let head = target.incoming;
         if head != NIL {
             self.exits[head as usize].prev = n;
@@ -422,6 +431,31 @@ impl Jit {
         rec.next = head;
         rec.prev = NIL;
         self.blocks[to.0 as usize].incoming = n;
+    }
+
+    /// Where an exit enters `target`: its head, or code that first reconciles what the one has and
+    /// the other wants in vector registers. `None` when there is no room for that.
+    fn way(&mut self, exit: &Exit, target: &CodeBlock) -> Option<u32> {
+        let stores = exit.dirty & !target.wants;
+        let loads = target.wants & !(exit.dirty | exit.clean);
+        if stores | loads == 0 {
+            return Some(target.head);
+        }
+        if stores == 0 && loads == target.wants {
+            return Some(target.off);
+        }
+        let mut asm = Asm::default();
+        for n in members(stores) {
+            asm.move_vector(self.host.avx, 0x11, home(n), cpu_mem(self.vectors.slot(n)));
+        }
+        for n in members(loads) {
+            asm.move_vector(self.host.avx, 0x10, home(n), cpu_mem(self.vectors.slot(n)));
+        }
+        let jump = asm.jmp() as u32;
+        let off = self.arena.push(&asm.buf)?;
+        self.arena.patch(off + jump, target.head);
+        self.update_map();
+        Some(off)
     }
 
     fn unlink(&mut self, n: u32) {

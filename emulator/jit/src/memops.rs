@@ -90,7 +90,7 @@ impl Compiler<'_> {
                     ) && u.ty == Ty::V128 =>
                 {
                     // Straight into the vector register.
-                    let d = self.alloc_xmm()?;
+                    let d = self.xmm_for(user)?;
                     self.fault_point();
                     self.vec_load_low(i.ty, d, m);
                     self.release(&[i.a, i.b]);

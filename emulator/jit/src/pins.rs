@@ -53,3 +53,60 @@ impl Pins {
         self.by_unit.get(unit).copied().filter(|&r| r != NOREG)
     }
 }
+
+/// Vector slots, which a block may want in host registers where it is entered.
+///
+/// Unlike pinned slots these are a matter between two linked blocks: [`Vectors`] of the exit and of
+/// the block it goes to are reconciled when they are linked, and code that uses no vectors pays
+/// nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct VectorPins {
+    count: usize,
+    units: [u16; MAX_VECTORS],
+}
+
+/// Most vector slots that can be in registers between blocks.
+pub const MAX_VECTORS: usize = 15;
+
+/// A set of vector slots, by number.
+pub type Vectors = u16;
+
+/// Most vector slots that a block asks for, so that it has registers left to work with.
+pub const WANTED: u32 = 11;
+
+impl VectorPins {
+    /// Those of `arch`.
+    pub fn new(arch: &dyn GuestArch) -> VectorPins {
+        let slots = arch.vector_slots();
+        let mut pins = VectorPins { count: slots.len().min(MAX_VECTORS), units: [0; MAX_VECTORS] };
+        for (unit, &slot) in pins.units.iter_mut().zip(slots) {
+            *unit = (slot / 8) as u16;
+        }
+        pins
+    }
+
+    /// The number of the vector slot at `unit`.
+    pub fn number(&self, unit: usize) -> Option<usize> {
+        self.units[..self.count].iter().position(|&u| usize::from(u) == unit)
+    }
+
+    /// The slot's unit.
+    pub fn unit(&self, n: usize) -> usize {
+        usize::from(self.units[n])
+    }
+
+    /// The slot's offset.
+    pub fn slot(&self, n: usize) -> u32 {
+        u32::from(self.units[n]) * 8
+    }
+}
+
+/// The host vector register a slot is in between blocks; register 0 is never one.
+pub const fn home(n: usize) -> Reg {
+    if n == 0 { MAX_VECTORS as Reg } else { n as Reg }
+}
+
+/// The numbers in a set.
+pub fn members(set: Vectors) -> impl Iterator<Item = usize> {
+    (0..16).filter(move |n| set >> n & 1 != 0)
+}

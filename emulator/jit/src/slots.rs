@@ -8,6 +8,7 @@ use crate::alloc::cpu_mem;
 use crate::analyze::Next;
 use crate::asm::{Alu, NOREG, Rm, Shift};
 use crate::compile::Compiler;
+use crate::pins::Vectors;
 use crate::state::{Home, Kind, NOROOT};
 
 /// Slots below this are 8-byte units that are always cached whole: the header's flag fields and
@@ -394,16 +395,22 @@ impl Compiler<'_> {
         Ok(())
     }
 
-    /// Writes every dirty slot that is not pinned.
-    pub fn write_back_unpinned(&mut self) -> Result<(), Unsupported> {
+    /// Writes every dirty slot that is not pinned, except those of `stay`.
+    pub fn write_back_unpinned(&mut self, stay: Vectors) -> Result<(), Unsupported> {
         for k in 0..self.st.touched.len() {
             let u = usize::from(self.st.touched[k]);
             let s = self.st.slots[u];
-            if s.root != NOROOT && s.dirty && self.pins.reg(u).is_none() {
+            if s.root != NOROOT && s.dirty && !self.stays(u, stay) {
                 self.write_back(u)?;
             }
         }
         Ok(())
+    }
+
+    /// Whether the slot at `unit` goes over to the next block in a register.
+    pub fn stays(&self, unit: usize, stay: Vectors) -> bool {
+        self.pins.reg(unit).is_some()
+            || stay != 0 && self.vectors.number(unit).is_some_and(|n| stay >> n & 1 != 0)
     }
 
     /// Writes every dirty slot.

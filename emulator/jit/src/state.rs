@@ -9,7 +9,7 @@ use emu_ir::Ty;
 
 use crate::analyze::Next;
 use crate::asm::{NOREG, Reg};
-use crate::pins::Pins;
+use crate::pins::{Pins, VectorPins, Vectors, home, members};
 
 /// "No root".
 pub const NOROOT: u16 = u16::MAX;
@@ -280,6 +280,16 @@ impl State {
             self.slots[u].owner = unit as u16;
         }
         self.root(r).slots += 1;
+    }
+
+    /// Notes that the vector slots of `set` are in their registers.
+    pub fn seed_vectors(&mut self, pins: &VectorPins, set: Vectors, first: &[Next]) {
+        for n in members(set) {
+            let unit = pins.unit(n);
+            let r = self.new_root(Kind::Plain, Ty::V128, 0);
+            self.place(r, home(n));
+            self.cache(unit, 0, 16, r, true, first[unit].join(first[unit + 1]));
+        }
     }
 
     /// Takes a spill slot for a root of that class.

@@ -9,7 +9,7 @@ use crate::compile::Compiler;
 use crate::state::NOROOT;
 
 /// Vector register no value lives in.
-const TEMP: Reg = 0;
+pub const TEMP: Reg = 0;
 
 fn opcode(e: &VecEncoding) -> u32 {
     let prefix = match e.prefix {
@@ -68,7 +68,7 @@ impl Compiler<'_> {
         self.vop(0x7e | OF | P66, true, false, s, Rm::R(d));
     }
 
-    fn vec_move(&mut self, ty: Ty, d: Reg, s: Reg) {
+    pub fn vec_move(&mut self, ty: Ty, d: Reg, s: Reg) {
         if d != s {
             self.vop(0x28 | OF, false, ty == Ty::V256, d, Rm::R(s));
         }

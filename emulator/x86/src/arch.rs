@@ -122,6 +122,19 @@ unsafe impl GuestArch for X86Arch {
         if self.long_mode() { &ALL } else { &ALL[..8] }
     }
 
+    fn vector_slots(&self) -> &'static [u32] {
+        const ALL: [u32; 16] = {
+            let mut all = [0; 16];
+            let mut n = 0;
+            while n < 16 {
+                all[n] = slot::vec(n);
+                n += 1;
+            }
+            all
+        };
+        if self.long_mode() { &ALL } else { &ALL[..8] }
+    }
+
     fn cpu_bytes(&self) -> usize {
         size_of::<X86Cpu>()
     }
