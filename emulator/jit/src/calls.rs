@@ -5,7 +5,7 @@ use emu_ir::{HookKind, Inst, Op, Ty, Val};
 
 use crate::Unsupported;
 use crate::alloc::{BUDGET, CALLER_SAVED, cpu_mem};
-use crate::asm::{Alu, Mem, OF, R8, R9, RAX, RBP, RCX, RDI, RDX, RSI, RSP, Reg, Rm};
+use crate::asm::{Alu, Mem, R8, R9, RAX, RBP, RCX, RDI, RDX, RSI, RSP, Reg, Rm};
 use crate::compile::Compiler;
 use crate::exits::{Exit, ExitKind, Pending};
 use crate::state::{Home, Kind, NOROOT, SCRATCH};
@@ -21,8 +21,8 @@ pub enum Arg {
     Val(Val, Ty),
     /// The callback data at this offset from rsp.
     Frame(i32),
-    /// The word at this absolute address.
-    Load(u64),
+    /// The second word of the callee's cell.
+    User,
 }
 
 /// Argument registers in order.
@@ -33,7 +33,7 @@ const ARGS: [Reg; 6] = [RDI, RSI, RDX, RCX, R8, R9];
 enum Callee {
     /// At this address.
     At(u64),
-    /// The address is in this word.
+    /// The address is in the first word of this cell.
     Through(u64),
 }
 
@@ -89,6 +89,9 @@ impl Compiler<'_> {
             }
         }
         self.parallel_move(&mut moves[..n]);
+        if let Callee::Through(cell) = to {
+            self.asm.mov_imm(RAX, cell);
+        }
         for (k, arg) in args.iter().enumerate() {
             let dst = ARGS[k];
             match *arg {
@@ -100,10 +103,7 @@ impl Compiler<'_> {
                     }
                 }
                 Arg::Frame(off) => self.asm.lea(Ty::I64, dst, Mem::at(RSP, off)),
-                Arg::Load(at) => {
-                    self.asm.mov_imm(RAX, at);
-                    self.asm.load_zx(8, dst, Mem::at(RAX, 0));
-                }
+                Arg::User => self.asm.load_zx(8, dst, Mem::at(RAX, 8)),
             }
         }
         let budget = cpu_mem(slots::BUDGET);
@@ -114,8 +114,7 @@ impl Compiler<'_> {
                 self.asm.mov_imm(RAX, f);
                 self.asm.op(0xff, false, 2, Rm::R(RAX), 0);
             }
-            Callee::Through(cell) => {
-                self.asm.mov_imm(RAX, cell);
+            Callee::Through(_) => {
                 self.asm.op(0xff, false, 2, Rm::M(Mem::at(RAX, 0)), 0);
             }
         }
@@ -164,9 +163,10 @@ impl Compiler<'_> {
     pub fn helper(&mut self, i: &Inst) -> Result<(), Unsupported> {
         let h = self.arch.helpers()[usize::from(i.sub)];
         let e = h.effects;
+        self.restore_mxcsr()?;
         if e.reads || e.writes || e.traps {
             self.write_back_all()?;
-            self.store_const(slots::INSN_PC, self.pc)?;
+            self.store_const(&[slots::INSN_PC], self.pc)?;
             self.store_retired(0);
         }
         let mut args = [Arg::Cpu, Arg::Imm(0), Arg::Imm(0), Arg::Imm(0), Arg::Imm(0)];
@@ -192,15 +192,18 @@ impl Compiler<'_> {
         Ok(())
     }
 
-    /// Stores a constant to a header field. The host's flags stay.
-    fn store_const(&mut self, slot: u32, c: u64) -> Result<(), Unsupported> {
-        let m = cpu_mem(slot);
-        if c as i64 == i64::from(c as i32) {
-            self.asm.store_imm(Ty::I64, m, c as i32);
+    /// Stores a constant to header fields. The host's flags stay.
+    fn store_const(&mut self, slots: &[u32], c: u64) -> Result<(), Unsupported> {
+        if let Ok(c) = i32::try_from(c as i64) {
+            for &slot in slots {
+                self.asm.store_imm(Ty::I64, cpu_mem(slot), c);
+            }
         } else {
             let t = self.alloc_gpr()?;
             self.asm.mov_imm(t, c);
-            self.asm.store(Ty::I64, m, t);
+            for &slot in slots {
+                self.asm.store(Ty::I64, cpu_mem(slot), t);
+            }
             self.st.gpr_lock &= !(1 << t);
         }
         Ok(())
@@ -213,31 +216,12 @@ impl Compiler<'_> {
         self.asm.store_imm(Ty::I32, cpu_mem(slots::RETIRE_ADJUST), left);
     }
 
-    /// Calls a subscriber. Its floating-point operations must not show in the guest's sticky
-    /// flags, which are in the host's MXCSR.
-    fn callback(&mut self, to: Callee, args: &[Arg], kills: bool) -> Result<(), Unsupported> {
-        let before = Mem::at(RSP, SCRATCH + 32);
-        let after = Mem::at(RSP, SCRATCH + 36);
-        const STMXCSR: u8 = 3;
-        const LDMXCSR: u8 = 2;
-        self.asm.op(0xae | OF, false, STMXCSR, Rm::M(before), 0);
-        self.call_to(to, args, kills)?;
-        self.asm.op(0xae | OF, false, STMXCSR, Rm::M(after), 0);
-        self.asm.load_zx(4, RAX, before);
-        self.asm.alu(Alu::Cmp, Ty::I32, RAX, Rm::M(after));
-        let same = self.asm.jcc(4);
-        self.asm.op(0xae | OF, false, LDMXCSR, Rm::M(before), 0);
-        let here = self.asm.len();
-        self.asm.patch(same, here);
-        Ok(())
-    }
 
     /// [`emu_ir::Op::Hook`].
     pub fn hook(&mut self, i: &Inst) -> Result<(), Unsupported> {
         let site = self.block.hooks[i.imm as usize];
         if site.reads_regs || site.writes_regs {
             self.write_back_all()?;
-            self.store_const(slots::INSN_PC, self.pc)?;
             // After an instruction the slot may hold where it goes on, put there before the hook; a
             // value that lives in that slot would be lost.
             let told = self.block.insts[..self.at]
@@ -245,22 +229,22 @@ impl Compiler<'_> {
                 .rev()
                 .take_while(|i| i.op != Op::InsnStart)
                 .any(|i| i.op == Op::Put && i.imm == u64::from(slots::PC));
-            if !told {
-                self.store_const(slots::PC, self.pc)?;
-            }
+            let both = [slots::INSN_PC, slots::PC];
+            self.store_const(if told { &both[..1] } else { &both }, self.pc)?;
         }
+        self.save_mxcsr();
         self.store_retired(i32::from(site.kind == HookKind::AfterInsnExec));
-        let user = Arg::Load((site.cell + 8) as u64);
+        let user = Arg::User;
         let to = Callee::Through(site.cell as u64);
         let pc = Arg::Imm(site.pc);
         match site.kind {
             HookKind::InsnExec | HookKind::AfterInsnExec => {
-                self.callback(to, &[user, Arg::Cpu, pc], site.writes_regs)?;
+                self.call_to(to, &[user, Arg::Cpu, pc], site.writes_regs)?;
             }
             HookKind::BeforeBlock | HookKind::AfterBlock => {
                 let info = Arg::Imm(site.info as u64);
                 let detail = Arg::Imm(u64::from(site.detail));
-                self.callback(to, &[user, Arg::Cpu, info, detail], site.writes_regs)?;
+                self.call_to(to, &[user, Arg::Cpu, info, detail], site.writes_regs)?;
             }
             _ => {
                 let size = Arg::Imm(u64::from(i.ty.bytes()));
@@ -287,7 +271,7 @@ impl Compiler<'_> {
                 } else {
                     Arg::Imm(0)
                 };
-                self.callback(to, &[user, Arg::Cpu, pc, addr, size, data], site.writes_regs)?;
+                self.call_to(to, &[user, Arg::Cpu, pc, addr, size, data], site.writes_regs)?;
             }
         }
         Ok(())

@@ -121,6 +121,8 @@ pub struct Compiler<'a> {
     pub(crate) insn_len: u64,
     pub(crate) flags: HostFlags,
     pub(crate) cond: Option<PendingCond>,
+    /// Callbacks have run since MXCSR was last known to be the guest's; it is saved.
+    pub(crate) mxcsr_saved: bool,
 }
 
 impl<'a> Compiler<'a> {
@@ -171,6 +173,7 @@ impl<'a> Compiler<'a> {
             insn_len: 0,
             flags: HostFlags { host_op: NEVER, host_current: false },
             cond: None,
+            mxcsr_saved: false,
         }
     }
 
@@ -256,7 +259,12 @@ impl<'a> Compiler<'a> {
             Op::FlagsSet => self.flags_set(i)?,
             Op::FlagsCond => self.flags_cond(i)?,
             Op::FlagsGet => self.flags_get(i)?,
-            Op::Vec => self.vec(i)?,
+            Op::Vec => {
+                if i.vec_op().uses_mxcsr() {
+                    self.restore_mxcsr()?;
+                }
+                self.vec(i)?
+            }
             Op::Call => self.helper(i)?,
             Op::ExitIf => self.exit_if(i)?,
             Op::Jump => self.jump(i)?,

@@ -93,6 +93,7 @@ enum What {
         moves: (u32, u32),
         vectors: (u32, u32),
         refund: i32,
+        mxcsr: bool,
     },
 }
 
@@ -129,7 +130,7 @@ impl Compiler<'_> {
         let moves = (first_move, self.exit_moves.len() as u32);
         let vectors = (first_vector, self.exit_vector_moves.len() as u32);
         let refund = self.insn_count() - (self.insn + 1);
-        self.pending.push(Pending { jcc, what: What::Side { exit, snaps, moves, vectors, refund } });
+        self.pending.push(Pending { jcc, what: What::Side { exit, snaps, moves, vectors, refund, mxcsr: self.mxcsr_saved } });
         Ok(())
     }
 
@@ -148,6 +149,9 @@ impl Compiler<'_> {
         let first = self.exit_moves.len();
         self.pin_moves();
         self.emit_moves(first, self.exit_moves.len());
+        if self.mxcsr_saved {
+            self.emit_restore_mxcsr(R10);
+        }
         self.give_back(self.insn_count() - (self.insn + 1));
         self.emit_link(exit);
         Ok(())
@@ -266,6 +270,9 @@ impl Compiler<'_> {
         self.pin_moves();
         self.exit_moves.push((R10, Loc::Gpr(t)));
         self.emit_moves(first, self.exit_moves.len());
+        if self.mxcsr_saved {
+            self.emit_restore_mxcsr(R11);
+        }
         let doubled = Mem { base: R10, index: R10, shift: 0, disp: 0, addr32: false };
         self.asm.lea(Ty::I32, R11, doubled);
         self.asm.mov_imm(R14, self.target.table);
@@ -284,6 +291,9 @@ impl Compiler<'_> {
     /// [`emu_ir::Op::Trap`].
     pub fn trap(&mut self, i: &Inst) -> Result<(), Unsupported> {
         self.write_back_all()?;
+        if self.mxcsr_saved {
+            self.emit_restore_mxcsr(R10);
+        }
         let exit = self.new_exit(ExitKind::Trap(i.trap_kind()), i.imm);
         self.emit_leave(self.target.exit_base + exit);
         Ok(())
@@ -305,10 +315,13 @@ impl Compiler<'_> {
                     self.emit_leave_pinned(self.target.exit_base + exit);
                 }
                 What::Plain(exit) => self.emit_leave(self.target.exit_base + exit),
-                What::Side { exit, snaps, moves, vectors, refund } => {
+                What::Side { exit, snaps, moves, vectors, refund, mxcsr } => {
                     self.emit_snapshot(snaps);
                     self.emit_vector_moves(vectors.0 as usize, vectors.1 as usize);
                     self.emit_moves(moves.0 as usize, moves.1 as usize);
+                    if mxcsr {
+                        self.emit_restore_mxcsr(R10);
+                    }
                     self.give_back(refund);
                     self.emit_link(exit);
                 }

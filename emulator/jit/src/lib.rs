@@ -24,6 +24,7 @@ mod flags;
 mod int;
 mod jit;
 mod memops;
+mod mxcsr;
 mod pins;
 mod slots;
 mod state;

@@ -62,7 +62,7 @@ unsafe extern "C" fn init<P: Plugin>(
         .guarded("init", None, || Some(P::init(&mut Registrar::new(instance.clone()), &args)));
     match result {
         Some(Ok(plugin)) => {
-            *instance.state.borrow_mut() = Some(plugin);
+            instance.begin(plugin);
             // SAFETY: checked above; the host gave it for this.
             unsafe { *state = Rc::into_raw(instance).cast_mut().cast() };
             return status::OK;
@@ -82,7 +82,7 @@ unsafe extern "C" fn uninit<P: Plugin>(state: *mut c_void) {
     }
     // SAFETY: made by `into_raw` in `init`.
     let instance = unsafe { Rc::from_raw(state.cast::<Instance<P>>().cast_const()) };
-    let plugin = instance.state.try_borrow_mut().ok().and_then(|mut s| s.take());
+    let plugin = instance.end();
     instance.guarded("uninit", (), || {
         if let Some(mut plugin) = plugin {
             plugin.uninit();

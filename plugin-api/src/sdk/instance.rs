@@ -2,6 +2,7 @@
 
 use core::any::Any;
 use core::cell::{Cell, RefCell, UnsafeCell};
+use core::mem::MaybeUninit;
 use core::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::{Rc, Weak};
@@ -81,12 +82,23 @@ impl Drop for OwnedSlot {
     }
 }
 
+/// No state: during init and after uninit.
+const ABSENT: u8 = 0;
+/// There is a state and no callback uses it.
+const READY: u8 = 1;
+/// A callback runs on the state.
+const BUSY: u8 = 2;
+/// The plugin failed while a callback ran; the state stays, and nothing runs on it any more.
+const FAILED: u8 = 3;
+
 /// A plugin between init and uninit.
 pub(crate) struct Instance<P> {
     pub(crate) shared: Rc<Shared>,
-    /// `None` during init and after uninit.
-    pub(crate) state: RefCell<Option<P>>,
-    failed: Cell<bool>,
+    /// Initialised and unused by callbacks exactly while `standing` is [`READY`].
+    state: UnsafeCell<MaybeUninit<P>>,
+    standing: Cell<u8>,
+    /// `dead` is not empty.
+    burials: Cell<bool>,
     slots: RefCell<Vec<(PandaId, OwnedSlot)>>,
     /// Closures of ended subscriptions; one of them may be running.
     dead: RefCell<Vec<OwnedSlot>>,
@@ -100,8 +112,9 @@ impl<P: Plugin> Instance<P> {
                 alive: Cell::new(true),
                 outputs: RefCell::new(Vec::new()),
             }),
-            state: RefCell::new(None),
-            failed: Cell::new(false),
+            state: UnsafeCell::new(MaybeUninit::uninit()),
+            standing: Cell::new(ABSENT),
+            burials: Cell::new(false),
             slots: RefCell::new(Vec::new()),
             dead: RefCell::new(Vec::new()),
         }
@@ -121,6 +134,7 @@ impl<P: Plugin> Instance<P> {
         let mut slots = self.slots.borrow_mut();
         if let Some(at) = slots.iter().position(|(i, _)| *i == id) {
             self.dead.borrow_mut().push(slots.swap_remove(at).1);
+            self.burials.set(true);
         }
     }
 
@@ -135,17 +149,25 @@ impl<P: Plugin> Instance<P> {
         match catch_unwind(AssertUnwindSafe(go)) {
             Ok(result) => result,
             Err(payload) => {
-                self.failed.set(true);
-                let text = logging::panic_text(&*payload);
-                // Dropping the payload is plugin code too.
-                if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-                    core::mem::forget(second);
+                if self.standing.get() == READY {
+                    self.standing.set(FAILED);
                 }
-                if self.shared.alive.get() {
-                    self.shared.host.failed(&format!("panic in {what}{text}"));
-                }
+                self.panicked(what, payload);
                 otherwise
             }
+        }
+    }
+
+    /// Reports a panic to the host.
+    #[cold]
+    fn panicked(&self, what: &str, payload: Box<dyn Any + Send>) {
+        let text = logging::panic_text(&*payload);
+        // Dropping the payload is plugin code too.
+        if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+            core::mem::forget(second);
+        }
+        if self.shared.alive.get() {
+            self.shared.host.failed(&format!("panic in {what}{text}"));
         }
     }
 
@@ -158,23 +180,58 @@ impl<P: Plugin> Instance<P> {
         otherwise: R,
         go: impl FnOnce(&mut P, &mut Cpu<'_>) -> R,
     ) -> R {
-        if self.failed.get() {
+        if self.standing.get() != READY {
+            self.left_out(what);
             return otherwise;
         }
-        let Ok(mut state) = self.state.try_borrow_mut() else {
-            self.shared.log(level::WARN, &format!("{what} inside another callback left out"));
-            return otherwise;
-        };
-        let Some(state) = state.as_mut() else { return otherwise };
+        self.standing.set(BUSY);
+        // SAFETY: the standing said that the state is initialised and unused; now it is ours.
+        let state = unsafe { (*self.state.get()).assume_init_mut() };
         let mut cpu = Cpu::new(cpu, &self.shared.host);
-        self.guarded(what, otherwise, || go(state, &mut cpu))
+        match catch_unwind(AssertUnwindSafe(|| go(state, &mut cpu))) {
+            Ok(result) => {
+                self.standing.set(READY);
+                result
+            }
+            Err(payload) => {
+                self.standing.set(FAILED);
+                self.panicked(what, payload);
+                otherwise
+            }
+        }
     }
 
-    fn bury(&self) {
-        if !self.dead.borrow().is_empty() {
-            let gone = self.dead.take();
-            self.guarded("end of a callback", (), || drop(gone));
+    /// Gives the plugin its state, at the end of init.
+    pub(crate) fn begin(&self, state: P) {
+        if self.standing.get() == ABSENT {
+            // SAFETY: without a state nobody uses the cell.
+            unsafe { (*self.state.get()).write(state) };
+            self.standing.set(READY);
         }
+    }
+
+    /// Takes the state away, for uninit; `None` when there is none or a callback uses it.
+    pub(crate) fn end(&self) -> Option<P> {
+        if !matches!(self.standing.get(), READY | FAILED) {
+            return None;
+        }
+        self.standing.set(ABSENT);
+        // SAFETY: the standing said that the state is initialised and unused; it is gone from now on.
+        Some(unsafe { (*self.state.get()).assume_init_read() })
+    }
+
+    #[cold]
+    fn left_out(&self, what: &str) {
+        if self.standing.get() == BUSY {
+            self.shared.log(level::WARN, &format!("{what} inside another callback left out"));
+        }
+    }
+
+    #[cold]
+    fn bury(&self) {
+        self.burials.set(false);
+        let gone = self.dead.take();
+        self.guarded("end of a callback", (), || drop(gone));
     }
 }
 
@@ -196,6 +253,8 @@ pub(crate) unsafe fn enter<P: Plugin, F, R: Copy>(
         // SAFETY: the borrow of the state keeps other callers out.
         go(unsafe { &mut *slot.callback.get() }, state, cpu)
     });
-    instance.bury();
+    if instance.burials.get() {
+        instance.bury();
+    }
     result
 }
