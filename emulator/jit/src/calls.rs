@@ -107,7 +107,10 @@ impl Compiler<'_> {
             }
         }
         let budget = cpu_mem(slots::BUDGET);
-        self.asm.store(Ty::I64, budget, BUDGET);
+        if !self.budget_stored {
+            self.asm.store(Ty::I64, budget, BUDGET);
+            self.budget_stored = true;
+        }
         self.clobber_flags();
         match to {
             Callee::At(f) => {
@@ -163,7 +166,9 @@ impl Compiler<'_> {
     pub fn helper(&mut self, i: &Inst) -> Result<(), Unsupported> {
         let h = self.arch.helpers()[usize::from(i.sub)];
         let e = h.effects;
-        self.restore_mxcsr()?;
+        if e.reads || e.writes || e.traps {
+            self.unpark_mxcsr();
+        }
         if e.reads || e.writes || e.traps {
             self.write_back_all()?;
             self.store_const(&[slots::INSN_PC], self.pc)?;
@@ -232,7 +237,7 @@ impl Compiler<'_> {
             let both = [slots::INSN_PC, slots::PC];
             self.store_const(if told { &both[..1] } else { &both }, self.pc)?;
         }
-        self.save_mxcsr();
+        self.park_mxcsr();
         self.store_retired(i32::from(site.kind == HookKind::AfterInsnExec));
         let user = Arg::User;
         let to = Callee::Through(site.cell as u64);

@@ -9,6 +9,7 @@ use crate::analyze::{Analysis, NEVER};
 use crate::asm::{Alu, Asm, Reg, Rm};
 use crate::exits::{Exit, Pending, Target};
 use crate::faults::{FaultPoint, Loc, Snap};
+use crate::mxcsr::{Density, Place};
 use crate::pins::{Pins, VectorPins, Vectors, WANTED, home, members};
 use crate::state::{Kind, State};
 
@@ -121,8 +122,11 @@ pub struct Compiler<'a> {
     pub(crate) insn_len: u64,
     pub(crate) flags: HostFlags,
     pub(crate) cond: Option<PendingCond>,
-    /// Callbacks have run since MXCSR was last known to be the guest's; it is saved.
-    pub(crate) mxcsr_saved: bool,
+    /// Where the guest's MXCSR is.
+    pub(crate) mxcsr: Place,
+    pub(crate) density: Density,
+    /// The budget is up to date in the header, too.
+    pub(crate) budget_stored: bool,
 }
 
 impl<'a> Compiler<'a> {
@@ -134,6 +138,7 @@ impl<'a> Compiler<'a> {
         (pins, vectors): (&'a Pins, &'a VectorPins),
         b: &'a mut Buffers,
         target: Target,
+        density: Density,
     ) -> Compiler<'a> {
         b.asm.buf.clear();
         b.exits.clear();
@@ -173,7 +178,9 @@ impl<'a> Compiler<'a> {
             insn_len: 0,
             flags: HostFlags { host_op: NEVER, host_current: false },
             cond: None,
-            mxcsr_saved: false,
+            mxcsr: Compiler::mxcsr_at_start(density),
+            density,
+            budget_stored: false,
         }
     }
 
@@ -261,7 +268,7 @@ impl<'a> Compiler<'a> {
             Op::FlagsGet => self.flags_get(i)?,
             Op::Vec => {
                 if i.vec_op().uses_mxcsr() {
-                    self.restore_mxcsr()?;
+                    self.unpark_mxcsr();
                 }
                 self.vec(i)?
             }

@@ -11,6 +11,7 @@ use crate::Unsupported;
 use crate::alloc::{BUDGET, cpu_mem};
 use crate::asm::{Alu, Mem, NOREG, R10, R11, R14, RBP, RSP, Reg, Rm};
 use crate::compile::Compiler;
+use crate::mxcsr;
 use crate::pins::{MAX_PINS, MAX_VECTORS, Vectors, home, members};
 use crate::faults::{How, Loc, Snap};
 use crate::state::{SCRATCH, spill_offset};
@@ -93,7 +94,12 @@ enum What {
         moves: (u32, u32),
         vectors: (u32, u32),
         refund: i32,
-        mxcsr: bool,
+        unpark: bool,
+    },
+    /// Park the guest's MXCSR, or bring it back, and go on there.
+    Mxcsr {
+        back: usize,
+        parks: bool,
     },
 }
 
@@ -101,6 +107,11 @@ impl Pending {
     /// The stub for too small a budget.
     pub fn budget(jcc: usize) -> Pending {
         Pending { jcc, what: What::Budget }
+    }
+
+    /// A stub that parks the guest's MXCSR or brings it back and goes on at `back`.
+    pub fn mxcsr(jcc: usize, back: usize, parks: bool) -> Pending {
+        Pending { jcc, what: What::Mxcsr { back, parks } }
     }
 
     /// A stub that just leaves.
@@ -130,7 +141,7 @@ impl Compiler<'_> {
         let moves = (first_move, self.exit_moves.len() as u32);
         let vectors = (first_vector, self.exit_vector_moves.len() as u32);
         let refund = self.insn_count() - (self.insn + 1);
-        self.pending.push(Pending { jcc, what: What::Side { exit, snaps, moves, vectors, refund, mxcsr: self.mxcsr_saved } });
+        self.pending.push(Pending { jcc, what: What::Side { exit, snaps, moves, vectors, refund, unpark: self.unparks_at_exit() } });
         Ok(())
     }
 
@@ -149,8 +160,8 @@ impl Compiler<'_> {
         let first = self.exit_moves.len();
         self.pin_moves();
         self.emit_moves(first, self.exit_moves.len());
-        if self.mxcsr_saved {
-            self.emit_restore_mxcsr(R10);
+        if self.unparks_at_exit() {
+            mxcsr::unpark(self.asm);
         }
         self.give_back(self.insn_count() - (self.insn + 1));
         self.emit_link(exit);
@@ -270,8 +281,8 @@ impl Compiler<'_> {
         self.pin_moves();
         self.exit_moves.push((R10, Loc::Gpr(t)));
         self.emit_moves(first, self.exit_moves.len());
-        if self.mxcsr_saved {
-            self.emit_restore_mxcsr(R11);
+        if self.unparks_at_exit() {
+            mxcsr::unpark(self.asm);
         }
         let doubled = Mem { base: R10, index: R10, shift: 0, disp: 0, addr32: false };
         self.asm.lea(Ty::I32, R11, doubled);
@@ -291,9 +302,6 @@ impl Compiler<'_> {
     /// [`emu_ir::Op::Trap`].
     pub fn trap(&mut self, i: &Inst) -> Result<(), Unsupported> {
         self.write_back_all()?;
-        if self.mxcsr_saved {
-            self.emit_restore_mxcsr(R10);
-        }
         let exit = self.new_exit(ExitKind::Trap(i.trap_kind()), i.imm);
         self.emit_leave(self.target.exit_base + exit);
         Ok(())
@@ -314,13 +322,22 @@ impl Compiler<'_> {
                     let exit = self.new_exit(ExitKind::Budget, self.block.pc);
                     self.emit_leave_pinned(self.target.exit_base + exit);
                 }
+                What::Mxcsr { back, parks } => {
+                    if parks {
+                        mxcsr::park(self.asm);
+                    } else {
+                        mxcsr::unpark(self.asm);
+                    }
+                    let at = self.asm.jmp();
+                    self.asm.patch(at, back);
+                }
                 What::Plain(exit) => self.emit_leave(self.target.exit_base + exit),
-                What::Side { exit, snaps, moves, vectors, refund, mxcsr } => {
+                What::Side { exit, snaps, moves, vectors, refund, unpark } => {
                     self.emit_snapshot(snaps);
                     self.emit_vector_moves(vectors.0 as usize, vectors.1 as usize);
                     self.emit_moves(moves.0 as usize, moves.1 as usize);
-                    if mxcsr {
-                        self.emit_restore_mxcsr(R10);
+                    if unpark {
+                        mxcsr::unpark(self.asm);
                     }
                     self.give_back(refund);
                     self.emit_link(exit);

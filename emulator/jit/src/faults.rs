@@ -16,7 +16,7 @@ use crate::asm::NOREG;
 use crate::compile::Compiler;
 use crate::pins::{Pins, Vectors, home, members};
 use crate::exits::LEAVE_FAULT;
-use crate::mxcsr::SAVED;
+use crate::mxcsr;
 use crate::state::{Home, Kind, NOROOT, VSPILL, spill_offset};
 
 /// Where a value is.
@@ -75,8 +75,6 @@ pub struct FaultPoint {
     pub refund: u16,
     /// Bit n: the slot of pin n is newer in its register than in memory.
     pub pinned: u16,
-    /// MXCSR is saved, see `mxcsr`.
-    pub mxcsr: bool,
     /// To the guest the access is a write, whatever the host instruction does.
     pub write: bool,
     /// Guest pc.
@@ -103,7 +101,6 @@ impl Compiler<'_> {
             len: range.1,
             refund: (self.insn_count() - self.insn.max(0)) as u16,
             pinned,
-            mxcsr: self.mxcsr_saved,
             write: false,
             pc: self.pc,
         });
@@ -353,9 +350,14 @@ fn handle(fault: &HostFault, context: &mut libc::ucontext_t) -> bool {
             unsafe { *((cpu + unit as u64 * 8) as *mut u64) = get(Loc::Gpr(reg)) };
         }
     }
-    if p.mxcsr {
-        // SAFETY: in generated code rsp points to the frame; the kernel saved the vector unit.
-        unsafe { (*fp).mxcsr = *((stack as i64 + i64::from(SAVED)) as *const u32) };
+    // SAFETY: rbp points into the CPU structure, and both fields lie in it; the kernel saved the
+    // vector unit.
+    unsafe {
+        let parked = (cpu + u64::from(mxcsr::FLAG)) as *mut u32;
+        if *parked != 0 {
+            (*fp).mxcsr = *((cpu + u64::from(mxcsr::VALUE)) as *const u32);
+            *parked = 0;
+        }
     }
     let from = p.start as usize;
     for s in map.snaps.get(from..from + usize::from(p.len)).unwrap_or(&[]) {

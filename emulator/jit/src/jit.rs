@@ -9,6 +9,7 @@ use crate::alloc::{BUDGET, cpu_mem};
 use crate::compile::{Buffers, Compiler, Host};
 use crate::exits::{Exit, ExitKind, LEAVE_FAULT, LEAVE_INDIRECT, Target};
 use crate::faults::{self, FaultMap};
+use crate::mxcsr::{self, Density};
 use crate::pins::{Pins, VectorPins, Vectors, home, members};
 use crate::state::FRAME;
 use crate::{JitError, Unsupported};
@@ -146,6 +147,7 @@ pub struct Jit {
     leave: u32,
     leave_pinned: u32,
     config: Config,
+    density: Density,
     generation: u64,
     stats: JitStats,
 }
@@ -183,6 +185,7 @@ impl Jit {
             leave: 0,
             leave_pinned: 0,
             config,
+            density: Density::default(),
             generation: 0,
             stats: JitStats::default(),
         };
@@ -217,6 +220,11 @@ impl Jit {
         let leave = asm.len();
         asm.store(emu_ir::Ty::I64, budget, BUDGET);
         asm.mov64(RAX, R10);
+        mxcsr::test(&mut asm);
+        let live = asm.jcc(4);
+        mxcsr::unpark(&mut asm);
+        let here = asm.len();
+        asm.patch(live, here);
         if self.host.avx {
             // vzeroupper
             for b in [0xc5, 0xf8, 0x77] {
@@ -261,6 +269,14 @@ impl Jit {
         self.arena.used()
     }
 
+    /// Says how many callbacks to expect; a change drops all code.
+    pub fn set_density(&mut self, density: Density) {
+        if self.density != density {
+            self.density = density;
+            self.flush();
+        }
+    }
+
     /// Drops all code.
     pub fn flush(&mut self) {
         self.arena.reset(self.prologue);
@@ -296,7 +312,7 @@ impl Jit {
             table: self.table.as_ptr() as u64,
             mask: (self.table.len() - 1) as u32,
         };
-        let mut c = Compiler::new(self.arch, self.host, block, (&self.pins, &self.vectors), &mut self.buffers, target);
+        let mut c = Compiler::new(self.arch, self.host, block, (&self.pins, &self.vectors), &mut self.buffers, target, self.density);
         let done = c.run();
         if let Err(e) = done {
             self.stats.unsupported += 1;

@@ -33,6 +33,7 @@ mod vec;
 use emu_ir::{Op, VecOp};
 
 pub use faults::withdraw;
+pub use mxcsr::Density;
 pub use jit::{BlockId, CompiledBlock, Config, Entry, ExitId, Jit, JitExit, JitStats, reason};
 
 /// Why a block is left to the interpreter.

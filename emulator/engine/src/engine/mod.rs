@@ -20,7 +20,7 @@ use crate::events;
 use crate::instrument::{Omit, Plan, Verdict, owed};
 use crate::shared::Shared;
 use crate::stats::{CallbackCount, Stats};
-use tiers::{Left, Link, new_jit};
+use tiers::{Answers, Left, Link, new_jit};
 use translate::unchanged;
 
 /// Most guest instructions in a block.
@@ -91,6 +91,8 @@ pub struct Engine {
     plan: Plan,
     /// What insn_translate said, per page and pc, in the present epoch.
     verdicts: PcMap<PcMap<Verdict>>,
+    /// How insn_translate was answered in the present epoch.
+    answers: Answers,
     /// Stores into pages with translated code.
     heat: PcMap<u32>,
     /// Unsupported instructions already logged, by text.
@@ -115,6 +117,7 @@ impl Engine {
             blocks: BlockMap::new(),
             plan: Plan::default(),
             verdicts: PcMap::default(),
+            answers: Answers::default(),
             heat: PcMap::default(),
             reported: Vec::new(),
             code_buf: Vec::new(),
@@ -408,7 +411,9 @@ impl Engine {
         plan.stores = counters.of(CounterKind::Stores);
         drop((registry, counters));
         self.plan = plan;
+        self.answers = Answers::default();
         self.drop_all();
+        self.expect_callbacks();
     }
 
     fn drop_stale(&mut self) {

@@ -2,10 +2,12 @@
 
 use emu_cpu::{CpuHeader, GuestArch};
 use emu_interp::{ExitKind, MXCSR_ALL_MASKED};
-use emu_jit::{CompiledBlock, Jit, JitError, JitExit};
+use emu_ir::HookKind;
+use emu_jit::{CompiledBlock, Density, Jit, JitError, JitExit};
 
 use super::{Engine, Tier};
 use crate::blocks::{Code, Entry};
+use crate::instrument::Verdict;
 
 /// Executions of a block by tier 0 before it is compiled.
 const WARM: u32 = 8;
@@ -28,7 +30,36 @@ pub(super) enum Link {
     Indirect,
 }
 
+/// Instructions that insn_translate was asked about, and how many of them somebody wants.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Answers {
+    asked: u64,
+    yes: u64,
+}
+
+impl Answers {
+    /// Adds those for a block.
+    pub(super) fn add(&mut self, verdicts: &[Verdict]) {
+        self.asked += verdicts.len() as u64;
+        self.yes += verdicts.iter().filter(|&&v| v != 0).count() as u64;
+    }
+
+    /// Whether callbacks on instructions are many, after enough of them to tell.
+    fn many(&self) -> bool {
+        self.asked >= 256 && self.yes * 8 > self.asked
+    }
+}
+
 impl Engine {
+    /// Tells tier 1 how many callbacks to expect, by subscriptions and answers so far.
+    pub(super) fn expect_callbacks(&mut self) {
+        let everywhere =
+            HookKind::ALL[2..].iter().any(|&k| !self.plan.hook(k).is_empty()) || self.answers.many();
+        if let Some(jit) = &mut self.jit {
+            jit.set_density(if everywhere { Density::Dense } else { Density::Sparse });
+        }
+    }
+
     /// Executes a block by tier 0.
     ///
     /// # Safety

@@ -88,6 +88,8 @@ impl Engine {
         } else {
             let asked = Instant::now();
             let verdicts = self.verdicts(cpu, &lifted);
+            self.answers.add(&verdicts);
+            self.expect_callbacks();
             let asking = asked.elapsed();
             let address = &raw const *info as usize;
             let mut block = instrument(&lifted, &self.plan, &verdicts, address, omit);
