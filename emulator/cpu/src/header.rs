@@ -49,8 +49,16 @@ pub struct CpuHeader {
     /// Pc of the instruction being executed, set before a helper call and before a callback that
     /// reads registers.
     pub insn_pc: u64,
+    /// Not 0 while the guest's MXCSR is parked: the host's holds the default for callbacks.
+    pub mxcsr_parked: u32,
+    /// The parked value.
+    pub mxcsr: u32,
+    /// Scratch of generated code.
+    pub mxcsr_host: u32,
+    /// Unused.
+    pub pad2: u32,
     /// For the use of the tiers.
-    pub tier: [u64; 4],
+    pub tier: [u64; 2],
 }
 
 const _: () = assert!(core::mem::size_of::<CpuHeader>() == 128);
@@ -81,6 +89,12 @@ pub mod slots {
     pub const RETIRE_ADJUST: u32 = offset_of!(CpuHeader, retire_adjust) as u32;
     /// [`CpuHeader::insn_pc`].
     pub const INSN_PC: u32 = offset_of!(CpuHeader, insn_pc) as u32;
+    /// [`CpuHeader::mxcsr_parked`].
+    pub const MXCSR_PARKED: u32 = offset_of!(CpuHeader, mxcsr_parked) as u32;
+    /// [`CpuHeader::mxcsr`].
+    pub const MXCSR: u32 = offset_of!(CpuHeader, mxcsr) as u32;
+    /// [`CpuHeader::mxcsr_host`].
+    pub const MXCSR_HOST: u32 = offset_of!(CpuHeader, mxcsr_host) as u32;
     /// [`CpuHeader::tier`].
     pub const TIER: u32 = offset_of!(CpuHeader, tier) as u32;
     /// Generated code's base register points here.
@@ -125,7 +139,11 @@ impl Default for CpuHeader {
             retire_base: 0,
             mem_hook: None,
             insn_pc: 0,
-            tier: [0; 4],
+            mxcsr_parked: 0,
+            mxcsr: 0,
+            mxcsr_host: 0,
+            pad2: 0,
+            tier: [0; 2],
         }
     }
 }

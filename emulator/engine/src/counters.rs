@@ -85,17 +85,6 @@ impl Counters {
         self.list.len() != before
     }
 
-    /// Counts one event of a kind.
-    pub fn bump(&self, kind: CounterKind) {
-        for c in self.list.iter().filter(|c| c.kind == kind) {
-            // SAFETY: promised to `add`.
-            unsafe {
-                let cell = c.cell as *mut u64;
-                *cell = (*cell).wrapping_add(c.amount);
-            }
-        }
-    }
-
     /// The counters of a kind: (address of the u64, what to add).
     pub fn of(&self, kind: CounterKind) -> Vec<(usize, u64)> {
         self.list.iter().filter(|c| c.kind == kind).map(|c| (c.cell, c.amount)).collect()

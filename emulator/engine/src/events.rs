@@ -87,27 +87,37 @@ pub(crate) unsafe extern "C" fn helper_access(
 ) {
     // SAFETY: the engine sets the pointer before it runs the CPU.
     let shared = unsafe { Shared::of(cpu) };
-    let k = match (write, before) {
-        (false, true) => kind::VIRT_MEM_BEFORE_READ,
-        (false, false) => kind::VIRT_MEM_AFTER_READ,
-        (true, true) => kind::VIRT_MEM_BEFORE_WRITE,
-        (true, false) => kind::VIRT_MEM_AFTER_WRITE,
+    // SAFETY: the engine keeps the plan it set for as long as the CPU runs.
+    let plan = unsafe { &*shared.plan.get() };
+    let (hook, counters) = match (write, before) {
+        (false, true) => (HookKind::BeforeRead, &[][..]),
+        (false, false) => (HookKind::AfterRead, &plan.loads[..]),
+        (true, true) => (HookKind::BeforeWrite, &[][..]),
+        (true, false) => (HookKind::AfterWrite, &plan.stores[..]),
     };
-    let data = if k == kind::VIRT_MEM_BEFORE_READ { core::ptr::null() } else { data };
-    // SAFETY: the CPU is alive.
-    let pc = unsafe { (*cpu).insn_pc };
-    if !before {
-        use crate::counters::CounterKind::{Loads, Stores};
-        shared.counters.borrow().bump(if write { Stores } else { Loads });
+    for &(cell, amount) in counters {
+        // SAFETY: the counter's owner keeps the u64 alive.
+        unsafe {
+            let cell = cell as *mut u64;
+            *cell = (*cell).wrapping_add(amount);
+        }
     }
-    if !shared.wants(k) {
+    let list = plan.hook(hook);
+    if list.is_empty() {
         return;
     }
-    // SAFETY: the function type belongs to these four kinds.
-    shared.notify(k, |f, user| unsafe {
-        let f: abi::MemFn = core::mem::transmute(f);
-        f(user, cpu.cast(), pc, addr, size, data);
-    });
+    let data = if hook == HookKind::BeforeRead { core::ptr::null() } else { data };
+    // SAFETY: the CPU is alive; the function type belongs to these four kinds, and the function that
+    // stands in for a removed one ignores its arguments.
+    unsafe {
+        (*cpu).park_mxcsr();
+        let pc = (*cpu).insn_pc;
+        for sub in list {
+            sub.cell.calls.set(sub.cell.calls.get() + 1);
+            let f: abi::MemFn = core::mem::transmute(sub.cell.func.get());
+            f(sub.cell.user.get() as *mut _, cpu.cast(), pc, addr, size, data);
+        }
+    }
 }
 
 impl Shared {

@@ -7,6 +7,7 @@ use emu_cpu::{CpuHeader, GuestArch};
 use emu_mem::{AddressSpace, PAGE, Prot, access};
 
 use crate::counters::{CounterId, CounterKind, Counters};
+use crate::instrument::Plan;
 use crate::registry::{OwnerId, RegisterError, Registry, SubscriptionId};
 
 /// A request to end the run.
@@ -48,6 +49,8 @@ pub struct Shared {
     pub(crate) retired: Cell<u64>,
     /// The CPU whose guest code runs; null otherwise.
     pub(crate) running: Cell<*mut CpuHeader>,
+    /// What the running CPU's blocks are made by; for helpers, which are not.
+    pub(crate) plan: Cell<*const Plan>,
 }
 
 impl Shared {
@@ -64,6 +67,7 @@ impl Shared {
             stale: RefCell::default(),
             retired: Cell::new(0),
             running: Cell::new(core::ptr::null_mut()),
+            plan: Cell::new(core::ptr::null()),
         })
     }
 

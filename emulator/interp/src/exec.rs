@@ -495,6 +495,8 @@ unsafe fn call(
         (*cpu).insn_pc = insn.imm;
         (*cpu).retire_adjust = -(i32::from(insn.sub.wrapping_add(1)) - 1).max(0);
         let r = (helper.func)(cpu, a, b, c, d);
+        // Callbacks on its accesses may have run.
+        (*cpu).unpark_mxcsr();
         (r & i.ty.mask(), helper.effects.traps && (*cpu).trap != 0)
     }
 }

@@ -8,6 +8,7 @@ use crate::alloc::{BUDGET, CALLER_SAVED, cpu_mem};
 use crate::asm::{Alu, Mem, R8, R9, RAX, RBP, RCX, RDI, RDX, RSI, RSP, Reg, Rm};
 use crate::compile::Compiler;
 use crate::exits::{Exit, ExitKind, Pending};
+use crate::mxcsr::{Density, Place};
 use crate::state::{Home, Kind, NOROOT, SCRATCH};
 
 /// An argument of a call.
@@ -181,6 +182,10 @@ impl Compiler<'_> {
             }
         }
         self.call(h.func as usize as u64, &args, e.writes)?;
+        if self.density == Density::Dense {
+            // Callbacks on its accesses may have run.
+            self.mxcsr = Place::Unknown;
+        }
         if e.traps {
             self.asm.alu_imm(Alu::Cmp, Ty::I8, Rm::M(cpu_mem(slots::TRAP)), 0);
             let at = self.asm.jcc(5);
@@ -220,7 +225,6 @@ impl Compiler<'_> {
         let left = self.insn_count() - self.insn.max(0) - more;
         self.asm.store_imm(Ty::I32, cpu_mem(slots::RETIRE_ADJUST), left);
     }
-
 
     /// [`emu_ir::Op::Hook`].
     pub fn hook(&mut self, i: &Inst) -> Result<(), Unsupported> {

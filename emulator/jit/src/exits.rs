@@ -11,9 +11,9 @@ use crate::Unsupported;
 use crate::alloc::{BUDGET, cpu_mem};
 use crate::asm::{Alu, Mem, NOREG, R10, R11, R14, RBP, RSP, Reg, Rm};
 use crate::compile::Compiler;
+use crate::faults::{How, Loc, Snap};
 use crate::mxcsr;
 use crate::pins::{MAX_PINS, MAX_VECTORS, Vectors, home, members};
-use crate::faults::{How, Loc, Snap};
 use crate::state::{SCRATCH, spill_offset};
 use crate::vec::TEMP;
 
@@ -141,7 +141,17 @@ impl Compiler<'_> {
         let moves = (first_move, self.exit_moves.len() as u32);
         let vectors = (first_vector, self.exit_vector_moves.len() as u32);
         let refund = self.insn_count() - (self.insn + 1);
-        self.pending.push(Pending { jcc, what: What::Side { exit, snaps, moves, vectors, refund, unpark: self.unparks_at_exit() } });
+        self.pending.push(Pending {
+            jcc,
+            what: What::Side {
+                exit,
+                snaps,
+                moves,
+                vectors,
+                refund,
+                unpark: self.unparks_at_exit(),
+            },
+        });
         Ok(())
     }
 
@@ -177,8 +187,7 @@ impl Compiler<'_> {
         while left > 0 {
             let blocked = |k: usize| {
                 let (dst, src): (Reg, Reg) = moves[k];
-                dst != src
-                    && moves[..left].iter().enumerate().any(|(j, m)| j != k && m.1 == dst)
+                dst != src && moves[..left].iter().enumerate().any(|(j, m)| j != k && m.1 == dst)
             };
             match (0..left).find(|&k| !blocked(k)) {
                 Some(k) => {

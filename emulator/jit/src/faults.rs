@@ -14,9 +14,8 @@ use emu_mem::{FaultKind, MemFault};
 use crate::alloc::BUDGET;
 use crate::asm::NOREG;
 use crate::compile::Compiler;
-use crate::pins::{Pins, Vectors, home, members};
 use crate::exits::LEAVE_FAULT;
-use crate::mxcsr;
+use crate::pins::{Pins, Vectors, home, members};
 use crate::state::{Home, Kind, NOROOT, VSPILL, spill_offset};
 
 /// Where a value is.
@@ -350,15 +349,6 @@ fn handle(fault: &HostFault, context: &mut libc::ucontext_t) -> bool {
             unsafe { *((cpu + unit as u64 * 8) as *mut u64) = get(Loc::Gpr(reg)) };
         }
     }
-    // SAFETY: rbp points into the CPU structure, and both fields lie in it; the kernel saved the
-    // vector unit.
-    unsafe {
-        let parked = (cpu + u64::from(mxcsr::FLAG)) as *mut u32;
-        if *parked != 0 {
-            (*fp).mxcsr = *((cpu + u64::from(mxcsr::VALUE)) as *const u32);
-            *parked = 0;
-        }
-    }
     let from = p.start as usize;
     for s in map.snaps.get(from..from + usize::from(p.len)).unwrap_or(&[]) {
         let to = (cpu + u64::from(s.slot)) as *mut u8;
@@ -387,6 +377,11 @@ fn handle(fault: &HostFault, context: &mut libc::ucontext_t) -> bool {
     }
     // SAFETY: the structure belongs to the interrupted code, which does not go on.
     let h = unsafe { &mut *(cpu as *mut CpuHeader) };
+    if h.mxcsr_parked != 0 {
+        h.mxcsr_parked = 0;
+        // SAFETY: the kernel saved the vector unit.
+        unsafe { (*fp).mxcsr = h.mxcsr };
+    }
     let budget = &mut regs[GREGS[usize::from(BUDGET)]];
     *budget += i64::from(p.refund);
     h.budget = *budget;

@@ -3,9 +3,9 @@
 use emu_cpu::{CpuHeader, GuestArch, slots};
 use emu_ir::{Block, TrapKind};
 
+use crate::alloc::{BUDGET, cpu_mem};
 use crate::arena::Arena;
 use crate::asm::{Asm, Mem, R10, RAX, RBP, RSI, RSP, Rm};
-use crate::alloc::{BUDGET, cpu_mem};
 use crate::compile::{Buffers, Compiler, Host};
 use crate::exits::{Exit, ExitKind, LEAVE_FAULT, LEAVE_INDIRECT, Target};
 use crate::faults::{self, FaultMap};
@@ -312,7 +312,15 @@ impl Jit {
             table: self.table.as_ptr() as u64,
             mask: (self.table.len() - 1) as u32,
         };
-        let mut c = Compiler::new(self.arch, self.host, block, (&self.pins, &self.vectors), &mut self.buffers, target, self.density);
+        let mut c = Compiler::new(
+            self.arch,
+            self.host,
+            block,
+            (&self.pins, &self.vectors),
+            &mut self.buffers,
+            target,
+            self.density,
+        );
         let done = c.run();
         if let Err(e) = done {
             self.stats.unsupported += 1;

@@ -33,8 +33,8 @@ mod vec;
 use emu_ir::{Op, VecOp};
 
 pub use faults::withdraw;
-pub use mxcsr::Density;
 pub use jit::{BlockId, CompiledBlock, Config, Entry, ExitId, Jit, JitExit, JitStats, reason};
+pub use mxcsr::Density;
 
 /// Why a block is left to the interpreter.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]

@@ -9,11 +9,12 @@
 //! place, so blocks without callbacks know nothing of all this. Where they are many
 //! ([`Density::Dense`]), it stays parked over block boundaries, and each block checks.
 
-use emu_cpu::slots;
+use emu_cpu::HOST_MXCSR;
+use emu_cpu::slots::{MXCSR, MXCSR_HOST, MXCSR_PARKED};
 use emu_ir::Ty;
 
 use crate::alloc::cpu_mem;
-use crate::asm::{Alu, Asm, Mem, OF, Rm};
+use crate::asm::{Alu, Asm, OF, Rm};
 use crate::compile::Compiler;
 use crate::exits::Pending;
 
@@ -38,17 +39,8 @@ pub enum Place {
     Unknown,
 }
 
-/// Not 0: parked.
-pub const FLAG: u32 = slots::TIER;
-/// The parked value.
-pub const VALUE: u32 = slots::TIER + 4;
-/// The host's value.
-const DEFAULT: u32 = slots::TIER + 8;
-
 const STMXCSR: u8 = 3;
 const LDMXCSR: u8 = 2;
-/// All exceptions masked, rounding to nearest: what the ABI promises to functions.
-const HOST: i32 = 0x1f80;
 
 fn mxcsr(asm: &mut Asm, op: u8, slot: u32) {
     asm.op(0xae | OF, false, op, Rm::M(cpu_mem(slot)), 0);
@@ -56,22 +48,21 @@ fn mxcsr(asm: &mut Asm, op: u8, slot: u32) {
 
 /// Parks the guest's MXCSR. Registers and flags stay.
 pub fn park(asm: &mut Asm) {
-    mxcsr(asm, STMXCSR, VALUE);
-    asm.store_imm(Ty::I32, cpu_mem(FLAG), 1);
-    asm.store_imm(Ty::I32, cpu_mem(DEFAULT), HOST);
-    mxcsr(asm, LDMXCSR, DEFAULT);
+    mxcsr(asm, STMXCSR, MXCSR);
+    asm.store_imm(Ty::I32, cpu_mem(MXCSR_PARKED), 1);
+    asm.store_imm(Ty::I32, cpu_mem(MXCSR_HOST), HOST_MXCSR as i32);
+    mxcsr(asm, LDMXCSR, MXCSR_HOST);
 }
 
 /// Brings the guest's MXCSR back. Registers and flags stay.
 pub fn unpark(asm: &mut Asm) {
-    mxcsr(asm, LDMXCSR, VALUE);
-    asm.store_imm(Ty::I32, cpu_mem(FLAG), 0);
+    mxcsr(asm, LDMXCSR, MXCSR);
+    asm.store_imm(Ty::I32, cpu_mem(MXCSR_PARKED), 0);
 }
 
 /// Compares the flag with 0.
 pub fn test(asm: &mut Asm) {
-    let flag: Mem = cpu_mem(FLAG);
-    asm.alu_imm(Alu::Cmp, Ty::I32, Rm::M(flag), 0);
+    asm.alu_imm(Alu::Cmp, Ty::I32, Rm::M(cpu_mem(MXCSR_PARKED)), 0);
 }
 
 impl Compiler<'_> {

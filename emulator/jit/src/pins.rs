@@ -6,7 +6,7 @@
 
 use emu_cpu::GuestArch;
 
-use crate::asm::{NOREG, RAX, RBX, RCX, RDI, RDX, R8, R9, R12, R13, RSI, Reg};
+use crate::asm::{NOREG, R8, R9, R12, R13, RAX, RBX, RCX, RDI, RDX, RSI, Reg};
 use crate::slots::{WIDE_END, is_wide};
 
 /// Most slots pinned.

@@ -3,50 +3,31 @@
 //! While guest code runs, the host's MXCSR holds the guest's rounding and denormal controls and its
 //! sticky flags, with all exceptions masked; the guest's own masks are only in [`X86Cpu::mxcsr`].
 
-use core::arch::asm;
+use emu_cpu::{HOST_MXCSR, host_mxcsr, set_host_mxcsr};
 
 use crate::X86Cpu;
 
-/// MXCSR as the ABI has it at program start, and as Rust code expects it.
+/// MXCSR at program start.
 pub const DEFAULT: u32 = 0x1f80;
 /// The sticky exception flags.
 pub const FLAGS: u32 = 0x3f;
 /// The exception masks.
 pub const MASKS: u32 = 0x1f80;
 
-/// Reads the host's MXCSR.
-#[inline(always)]
-fn host() -> u32 {
-    let mut value = 0u32;
-    // SAFETY: stores 4 bytes to a live variable.
-    unsafe {
-        asm!("stmxcsr [{}]", in(reg) &mut value, options(nostack, preserves_flags));
-    }
-    value
-}
-
-/// Sets the host's MXCSR. `value` has all exceptions masked.
-#[inline(always)]
-fn set_host(value: u32) {
-    // SAFETY: loads a valid MXCSR (no reserved bits: the guest's was checked when it was written).
-    // Rust code between here and the restore does no floating-point arithmetic whose result
-    // depends on it.
-    unsafe {
-        asm!("ldmxcsr [{}]", in(reg) &value, options(nostack, preserves_flags, readonly));
-    }
-}
-
 /// Before guest code: loads the guest's controls and flags.
 #[inline(always)]
 pub fn enter(cpu: &X86Cpu) {
-    set_host(cpu.mxcsr & 0xffff | MASKS);
+    // SAFETY: the guest's value was checked when it was written; Rust code between here and the
+    // restore does no floating-point arithmetic whose result depends on it.
+    unsafe { set_host_mxcsr(cpu.mxcsr & 0xffff | MASKS) };
 }
 
 /// After guest code: keeps the guest's flags and restores the host's default.
 #[inline(always)]
 pub fn leave(cpu: &mut X86Cpu) {
     sync(cpu);
-    set_host(DEFAULT);
+    // SAFETY: the ABI's own value.
+    unsafe { set_host_mxcsr(HOST_MXCSR) };
 }
 
 /// While guest code runs (in a helper): brings [`X86Cpu::mxcsr`] up to date.
@@ -58,7 +39,8 @@ pub fn sync(cpu: &mut X86Cpu) {
 /// While guest code runs (in a helper): the guest's MXCSR.
 #[inline(always)]
 pub fn current(cpu: &X86Cpu) -> u32 {
-    cpu.mxcsr | host() & FLAGS
+    let host = if cpu.hdr.mxcsr_parked != 0 { cpu.hdr.mxcsr } else { host_mxcsr() };
+    cpu.mxcsr | host & FLAGS
 }
 
 /// While guest code runs (in a helper): makes `value` the guest's MXCSR. `value` has no reserved
@@ -66,18 +48,21 @@ pub fn current(cpu: &X86Cpu) -> u32 {
 #[inline(always)]
 pub fn load(cpu: &mut X86Cpu, value: u32) {
     cpu.mxcsr = value;
+    cpu.hdr.mxcsr_parked = 0;
     enter(cpu);
 }
 
 #[cfg(test)]
 mod tests {
+    use core::arch::asm;
+
     use super::*;
 
     #[test]
     fn controls_reach_the_host_and_flags_come_back() {
         let mut cpu = X86Cpu { mxcsr: 0x0001 | 0x6000, ..X86Cpu::default() };
         enter(&cpu);
-        let seen = host();
+        let seen = host_mxcsr();
         // SAFETY: divides 1 by 3 in registers.
         unsafe {
             asm!("cvtsi2sd {a}, {one:e}", "cvtsi2sd {b}, {three:e}", "divsd {a}, {b}",
@@ -85,7 +70,7 @@ mod tests {
         }
         leave(&mut cpu);
         assert_eq!(seen, 0x7f81);
-        assert_eq!(host() & !FLAGS, DEFAULT);
+        assert_eq!(host_mxcsr() & !FLAGS, DEFAULT);
         assert_eq!(cpu.mxcsr, 0x6021, "the precision flag was added, the masks kept");
     }
 }

@@ -2,8 +2,8 @@
 
 use core::any::Any;
 use core::cell::{Cell, RefCell, UnsafeCell};
-use core::mem::MaybeUninit;
 use core::ffi::c_void;
+use core::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::{Rc, Weak};
 

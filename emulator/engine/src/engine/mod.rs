@@ -88,7 +88,7 @@ pub struct Engine {
     compiled_pcs: Vec<u64>,
     optimizer: Optimizer,
     blocks: BlockMap,
-    plan: Plan,
+    plan: Rc<Plan>,
     /// What insn_translate said, per page and pc, in the present epoch.
     verdicts: PcMap<PcMap<Verdict>>,
     /// How insn_translate was answered in the present epoch.
@@ -115,7 +115,7 @@ impl Engine {
             compiled_pcs: Vec::new(),
             optimizer: Optimizer::default(),
             blocks: BlockMap::new(),
-            plan: Plan::default(),
+            plan: Rc::default(),
             verdicts: PcMap::default(),
             answers: Answers::default(),
             heat: PcMap::default(),
@@ -252,6 +252,7 @@ impl Engine {
             (*cpu).mem_hook =
                 if self.plan.watches_memory() { Some(events::helper_access) } else { None };
             self.shared.running.set(cpu);
+            self.shared.plan.set(Rc::as_ptr(&self.plan));
             self.arch.fp_enter(cpu);
             attention::enter(cpu);
             let stop = self.dispatch(cpu);
@@ -410,7 +411,7 @@ impl Engine {
         plan.loads = counters.of(CounterKind::Loads);
         plan.stores = counters.of(CounterKind::Stores);
         drop((registry, counters));
-        self.plan = plan;
+        self.plan = Rc::new(plan);
         self.answers = Answers::default();
         self.drop_all();
         self.expect_callbacks();

@@ -53,8 +53,8 @@ impl Answers {
 impl Engine {
     /// Tells tier 1 how many callbacks to expect, by subscriptions and answers so far.
     pub(super) fn expect_callbacks(&mut self) {
-        let everywhere =
-            HookKind::ALL[2..].iter().any(|&k| !self.plan.hook(k).is_empty()) || self.answers.many();
+        let everywhere = HookKind::ALL[2..].iter().any(|&k| !self.plan.hook(k).is_empty())
+            || self.answers.many();
         if let Some(jit) = &mut self.jit {
             jit.set_density(if everywhere { Density::Dense } else { Density::Sparse });
         }
