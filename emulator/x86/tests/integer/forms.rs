@@ -107,6 +107,28 @@ fn excluded(i: &Instruction) -> bool {
         || matches!(i.flow_control(), FlowControl::IndirectBranch | FlowControl::IndirectCall)
 }
 
+/// Forms that processors of different makers execute differently, each as its manual says or where
+/// the manuals say nothing.
+fn differs_by_maker(bits: Bits, bytes: &[u8], i: &Instruction) -> bool {
+    let looping = i.is_loop() || i.is_loopcc() || i.is_jcx_short();
+    let repeated = i.has_rep_prefix() || i.has_repne_prefix();
+    let prefixed = |p: u8| bytes.iter().take(3).take_while(|b| **b != 0x0f).any(|&b| b == p);
+    let branch = i.op0_kind() == OpKind::NearBranch64;
+    let shift = matches!(i.mnemonic(), Mnemonic::Shld | Mnemonic::Shrd);
+    // Repeat prefixes of loops, operand sizes of branches in 64-bit code.
+    looping && repeated
+        || bits == Bits::B64 && branch && prefixed(0x66)
+        // The upper half of rcx when the count ecx is 0.
+        || bits == Bits::B64 && repeated && prefixed(0x67) && i.is_string_instruction()
+        // The register form of prefetchw; how a debugger's trap looks under a hypervisor.
+        || bytes.windows(2).any(|w| w == [0x0f, 0x0d]) && i.op0_kind() == OpKind::Register
+        || i.mnemonic() == Mnemonic::Int1
+        // A double shift of 16 bits by more than 16.
+        || shift
+            && i.op1_register().size() == 2
+            && (i.op2_kind() != OpKind::Immediate8 || i.immediate8() & 31 > 16)
+}
+
 /// Whether the instruction belongs to the integer families.
 fn integer(i: &Instruction) -> bool {
     use CpuidFeature as F;
@@ -220,7 +242,9 @@ pub fn all(bits: Bits, seed: u64) -> Vec<Form> {
             *count += 1;
             bytes.truncate(i.len());
             tame(&mut bytes, &i);
-            if let Some(insn) = decode(&bytes) {
+            if let Some(insn) = decode(&bytes)
+                && !differs_by_maker(bits, &bytes, &insn)
+            {
                 forms.push(Form { bytes, insn });
             }
         }
