@@ -3,7 +3,7 @@
 //! repeating the comparison.
 
 use emu_cpu::{CpuHeader, slots};
-use emu_ir::flags::{CF, OF, PF, SF, ZF};
+use emu_ir::flags::{AF, CF, OF, PF, SF, ZF};
 use emu_ir::{Cond, FlagKind, Inst, Op, Operand, Ty, Val};
 
 use crate::Unsupported;
@@ -211,6 +211,44 @@ impl Compiler<'_> {
         self.define_cond(cc)
     }
 
+    /// Whether the operands of the current definition are all known. They are dropped only all
+    /// together, except those the kind does not use.
+    fn operands_cached(&self, kind: FlagKind) -> bool {
+        let (ua, ub, uc) = operands(kind);
+        [(ua, A), (ub, B), (uc, C)].iter().all(|&(used, u)| !used || self.flag_root(u) != NOROOT)
+    }
+
+    /// Makes the host's flags the guest's, all of them, after one of the three commonest kinds.
+    fn emit_all_flags(&mut self, kind: FlagKind, ty: Ty) -> Result<(), Unsupported> {
+        if self.flags.host_current {
+            return Ok(());
+        }
+        match kind {
+            FlagKind::Sub => {
+                let a = self.flag_gpr(A)?;
+                self.cmp_exactly(Alu::Cmp, ty, a)?;
+            }
+            FlagKind::Add => {
+                let t = self.flag_copy(A)?;
+                self.cmp_exactly(Alu::Add, ty, t)?;
+            }
+            _ => {
+                let a = self.flag_gpr(A)?;
+                self.clobber_flags();
+                self.asm.test(ty, a, a);
+            }
+        }
+        Ok(())
+    }
+
+    /// `op r, b` with the definition's second operand, whatever it is.
+    fn cmp_exactly(&mut self, op: Alu, ty: Ty, r: Reg) -> Result<(), Unsupported> {
+        let b = self.flag_gpr(B)?;
+        self.clobber_flags();
+        self.asm.alu(op, ty, r, Rm::R(b));
+        Ok(())
+    }
+
     fn flag_root(&self, unit: usize) -> u16 {
         self.st.slots[unit].root
     }
@@ -238,11 +276,7 @@ impl Compiler<'_> {
                 return Ok(cc);
             }
         }
-        // Every flag operand must still be cached: they are dropped only all together, except
-        // those the kind does not use.
-        let (ua, ub, uc) = operands(kind);
-        if [(ua, A), (ub, B), (uc, C)].iter().any(|&(used, u)| used && self.flag_root(u) == NOROOT)
-        {
+        if !self.operands_cached(kind) {
             return self.ask_helper(cond);
         }
         match kind {
@@ -435,10 +469,13 @@ impl Compiler<'_> {
 
     /// [`Op::FlagsGet`].
     pub fn flags_get(&mut self, i: &Inst) -> Result<(), Unsupported> {
-        let next = self.an.next[self.at];
-        for u in FLAG_UNIT..FLAG_UNIT + 4 {
-            self.st.slots[u].next = next;
-        }
+        // Until then the slots' next access is this one, so making room does not drop them.
+        let done = |c: &mut Self| {
+            let next = c.an.next[c.at];
+            for u in FLAG_UNIT..FLAG_UNIT + 4 {
+                c.st.slots[u].next = next;
+            }
+        };
         if let Some((FlagKind::Raw, _)) = self.definition()
             && self.flag_root(A) != NOROOT
         {
@@ -448,10 +485,34 @@ impl Compiler<'_> {
             self.asm.mov32(d, a);
             let mask = i.imm as i32 & i32::from(CF | PF | ZF | SF | OF | 1 << 4);
             self.asm.alu_imm(Alu::And, Ty::I32, Rm::R(d), mask);
+            done(self);
+            self.define(d, 12);
+            return Ok(());
+        }
+        if let Some((kind @ (FlagKind::Add | FlagKind::Sub | FlagKind::Logic), ty)) =
+            self.definition()
+            && self.operands_cached(kind)
+        {
+            // Making room may change the flags, so it comes first.
+            let d = self.alloc_gpr()?;
+            self.emit_all_flags(kind, ty)?;
+            let logic = kind == FlagKind::Logic;
+            // pushfq; pop d
+            self.asm.byte(0x9c);
+            if d >= 8 {
+                self.asm.byte(0x41);
+            }
+            self.asm.byte(0x58 | (d & 7));
+            self.clobber_flags();
+            // The auxiliary carry is undefined on the host after a logical operation.
+            let all = if logic { emu_ir::flags::ALL & !AF } else { emu_ir::flags::ALL };
+            self.asm.alu_imm(Alu::And, Ty::I32, Rm::R(d), i.imm as i32 & i32::from(all));
+            done(self);
             self.define(d, 12);
             return Ok(());
         }
         self.flush_flags()?;
+        done(self);
         self.call(flags_helper as *const () as u64, &[Arg::Cpu, Arg::Imm(i.imm)], false)?;
         self.define(0, 64);
         Ok(())
