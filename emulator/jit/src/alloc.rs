@@ -308,6 +308,9 @@ impl Compiler<'_> {
                 d
             }
             Kind::Sum(x, y) | Kind::Diff(x, y) => {
+                if let Some(d) = self.sum_in_place(r, x, y) {
+                    return Ok(d);
+                }
                 let d = self.alloc_gpr()?;
                 self.emit_sum(d, x, y, matches!(root.kind, Kind::Diff(..)))?;
                 self.st.root(r).kind = Kind::Plain;
@@ -320,6 +323,46 @@ impl Compiler<'_> {
         };
         self.st.place(r, d);
         Ok(d)
+    }
+
+    /// A value that is the uncomputed sum of a root and a constant.
+    pub fn sum_of(&self, v: Val) -> Option<(u16, i32)> {
+        let r = self.root_of(v);
+        if r == NOROOT { None } else { self.sum_of_root(r) }
+    }
+
+    /// The same for a root.
+    pub fn sum_of_root(&self, r: u16) -> Option<(u16, i32)> {
+        let Kind::Sum(x, y) = self.st.roots[usize::from(r)].kind else { return None };
+        match self.st.roots[usize::from(y)].kind {
+            Kind::Const(c) => i32::try_from(c as i64).ok().map(|c| (x, c)),
+            _ => None,
+        }
+    }
+
+    /// Computes the sum `r` of `x` and a constant in the register of `x`, if nothing else needs that.
+    fn sum_in_place(&mut self, r: u16, x: u16, y: u16) -> Option<Reg> {
+        let (_, c) = self.sum_of_root(r)?;
+        let root = *self.st.root(x);
+        if root.live != 1
+            || root.slots != 0
+            || root.reg == NOREG
+            || root.kind != Kind::Plain
+            || self.st.gpr_lock >> root.reg & 1 != 0
+        {
+            return None;
+        }
+        let d = root.reg;
+        self.asm.lea(Ty::I64, d, Mem::at(d, c));
+        self.st.displace(x);
+        self.st.root(r).kind = Kind::Plain;
+        for dep in [x, y] {
+            self.st.root(dep).live -= 1;
+            self.st.collect(dep);
+        }
+        self.st.place(r, d);
+        self.st.gpr_lock |= 1 << d;
+        Some(d)
     }
 
     /// `d = x ± y`.

@@ -8,7 +8,7 @@ use crate::alloc::BUDGET;
 use crate::analyze::{Analysis, NEVER};
 use crate::asm::{Alu, Asm, Reg, Rm};
 use crate::exits::{Exit, Pending, Target};
-use crate::faults::{FaultPoint, Loc, Snap};
+use crate::faults::{FaultPoint, PinMove, Snap};
 use crate::mxcsr::{Density, Place};
 use crate::pins::{Pins, VectorPins, Vectors, WANTED, home, members};
 use crate::state::{Kind, State};
@@ -75,7 +75,7 @@ pub struct Buffers {
     /// State at side exits.
     pub(crate) exit_snaps: Vec<Snap>,
     /// Pinned registers that are elsewhere at side exits.
-    pub(crate) exit_moves: Vec<(Reg, Loc)>,
+    pub(crate) exit_moves: Vec<PinMove>,
     /// The same for vectors.
     pub(crate) exit_vector_moves: Vec<(Reg, Reg)>,
     /// What the block wants in vector registers where it is entered.
@@ -102,7 +102,7 @@ pub struct Compiler<'a> {
     pub(crate) exits: &'a mut Vec<Exit>,
     pub(crate) pending: &'a mut Vec<Pending>,
     pub(crate) exit_snaps: &'a mut Vec<Snap>,
-    pub(crate) exit_moves: &'a mut Vec<(Reg, Loc)>,
+    pub(crate) exit_moves: &'a mut Vec<PinMove>,
     pub(crate) exit_vector_moves: &'a mut Vec<(Reg, Reg)>,
     pub(crate) wants: &'a mut Vectors,
     pub(crate) head: &'a mut usize,

@@ -11,7 +11,7 @@ use crate::Unsupported;
 use crate::alloc::{BUDGET, cpu_mem};
 use crate::asm::{Alu, Mem, NOREG, R10, R11, R14, RBP, RSP, Reg, Rm};
 use crate::compile::Compiler;
-use crate::faults::{How, Loc, Snap};
+use crate::faults::{How, Loc, PinMove, Snap};
 use crate::mxcsr;
 use crate::pins::{MAX_PINS, MAX_VECTORS, Vectors, home, members};
 use crate::state::{SCRATCH, spill_offset};
@@ -213,16 +213,20 @@ impl Compiler<'_> {
         let mut moves = [(0, 0); MAX_PINS + 1];
         let mut n = 0;
         for k in from..to {
-            if let (h, Loc::Gpr(r)) = self.exit_moves[k] {
-                moves[n] = (h, r);
+            let m = self.exit_moves[k];
+            if let Loc::Gpr(r) = m.from {
+                moves[n] = (m.to, r);
                 n += 1;
             }
         }
         self.parallel_move(&mut moves[..n]);
         for k in from..to {
-            let (h, loc) = self.exit_moves[k];
-            if !matches!(loc, Loc::Gpr(_)) {
-                self.load_loc(h, loc);
+            let m = self.exit_moves[k];
+            if !matches!(m.from, Loc::Gpr(_)) {
+                self.load_loc(m.to, m.from);
+            }
+            if m.plus != 0 {
+                self.asm.lea(Ty::I64, m.to, Mem::at(m.to, m.plus));
             }
         }
     }
@@ -288,7 +292,7 @@ impl Compiler<'_> {
         // The target goes to a register without a pin, along with the pinned slots to theirs.
         let first = self.exit_moves.len();
         self.pin_moves();
-        self.exit_moves.push((R10, Loc::Gpr(t)));
+        self.exit_moves.push(PinMove { to: R10, from: Loc::Gpr(t), plus: 0 });
         self.emit_moves(first, self.exit_moves.len());
         if self.unparks_at_exit() {
             mxcsr::unpark(self.asm);

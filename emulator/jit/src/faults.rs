@@ -46,6 +46,17 @@ pub enum How {
     Diff,
 }
 
+/// Brings a pinned slot to its register.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PinMove {
+    /// The register.
+    pub to: u8,
+    /// Where the content is, but for the addend.
+    pub from: Loc,
+    /// What to add.
+    pub plus: i32,
+}
+
 /// A dirty slot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Snap {
@@ -185,12 +196,15 @@ impl Compiler<'_> {
             if s.root != NOROOT && self.st.root(s.root).reg == h {
                 continue;
             }
-            let loc = match s.root {
-                NOROOT => Loc::Cpu((u * 8) as u16),
-                r if self.st.root(r).reg == NOREG && !s.dirty => Loc::Cpu((u * 8) as u16),
-                r => self.location(r),
+            let (from, plus) = match s.root {
+                NOROOT => (Loc::Cpu((u * 8) as u16), 0),
+                r if self.st.root(r).reg == NOREG && !s.dirty => (Loc::Cpu((u * 8) as u16), 0),
+                r => match self.sum_of_root(r) {
+                    Some((x, c)) => (self.location(x), c),
+                    None => (self.location(r), 0),
+                },
             };
-            self.exit_moves.push((h, loc));
+            self.exit_moves.push(PinMove { to: h, from, plus });
         }
     }
 

@@ -63,6 +63,9 @@ impl Compiler<'_> {
                 return Ok(());
             }
         }
+        if self.defer_sum(i) {
+            return Ok(());
+        }
         let ra = self.gpr(i.a)?;
         let root_a = self.root_of(i.a);
         let (rb, root_b) = match imm {
@@ -158,6 +161,43 @@ impl Compiler<'_> {
         self.st.root(new).live -= 1;
         self.st.collect(new);
         Ok(())
+    }
+
+    /// Leaves an addition of a constant to a pinned slot's own content uncomputed: stack pointers
+    /// and the like move on several times before anybody needs the sum, and memory operands add
+    /// the constant for nothing.
+    fn defer_sum(&mut self, i: &Inst) -> bool {
+        let unit = usize::from(self.an.put_unit[self.at]);
+        if i.ty != Ty::I64
+            || !matches!(i.op, Op::Add | Op::Sub)
+            || self.pins.reg(unit).is_none()
+            || self.st.slots[unit].root != self.root_of(i.a)
+            || self.following_flags(i).is_some()
+        {
+            return false;
+        }
+        let Some(c) = self.rhs_const(i) else { return false };
+        let c = if i.op == Op::Add { c } else { c.wrapping_neg() };
+        let (x, c) = match self.sum_of(i.a) {
+            Some((x, k)) => (x, c.wrapping_add(i64::from(k) as u64)),
+            None => (self.root_of(i.a), c),
+        };
+        let root = self.st.root(x);
+        if i32::try_from(c as i64).is_err()
+            || root.kind != Kind::Plain
+            || root.reg == NOREG
+            || !root.class.is_int()
+        {
+            return false;
+        }
+        let k = self.st.new_root(Kind::Const(c), Ty::I64, 64);
+        let sum = self.st.new_root(Kind::Sum(x, k), Ty::I64, 64);
+        for r in [x, k] {
+            self.st.root(r).live += 1;
+        }
+        self.st.bind(self.at, sum);
+        self.release_all(i);
+        true
     }
 
     /// Counts a use of `v` as gone without freeing anything yet; [`Compiler::unrelease`] does.

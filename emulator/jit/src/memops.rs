@@ -36,7 +36,17 @@ impl Compiler<'_> {
             addr32: a.wrap32,
         };
         if base.is_some() {
-            m.base = self.address_part(base, a.wrap32)?;
+            // An uncomputed sum's constant is added by the operand.
+            if !a.wrap32
+                && self.block.insts[base.index()].ty == Ty::I64
+                && let Some((x, c)) = self.sum_of(base)
+                && let Some(sum) = m.disp.checked_add(c)
+            {
+                m.disp = sum;
+                m.base = self.root_gpr(x)?;
+            } else {
+                m.base = self.address_part(base, a.wrap32)?;
+            }
         }
         if index.is_some() {
             m.index = self.address_part(index, a.wrap32)?;

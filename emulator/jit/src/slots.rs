@@ -218,6 +218,13 @@ impl Compiler<'_> {
         // Constants stay constants; everything else needs a register while it is dirty.
         let r = match self.const_of(i.a) {
             Some(c) => self.st.new_root(Kind::Const(c), Ty::I64, 64 - c.leading_zeros() as u8),
+            // What was left uncomputed for this very slot stays so.
+            None if i.ty == Ty::I64
+                && self.pins.reg(unit).is_some()
+                && self.sum_of(i.a).is_some() =>
+            {
+                self.root_of(i.a)
+            }
             None => {
                 if i.ty == Ty::I32 {
                     self.gpr_clean(i.a, Ty::I32)?;
@@ -389,6 +396,13 @@ impl Compiler<'_> {
                     self.st.root(d).live -= 1;
                     self.st.collect(d);
                 }
+            }
+            // A sum that another slot's memory has by now.
+            Kind::Plain if root.class.is_int() => {
+                let lock = self.st.gpr_lock;
+                let d = self.root_gpr(s.root)?;
+                self.st.gpr_lock = lock;
+                self.asm.store(ty, m, d);
             }
             Kind::Plain => return Err(Unsupported::Malformed),
         }

@@ -21,7 +21,8 @@ pub enum Kind {
     Plain,
     /// The constant.
     Const(u64),
-    /// Not computed: `x + y` of two other roots (only the lazy flags name such roots).
+    /// Not computed: `x + y` of two other roots. The lazy flags and slots that were moved on by a
+    /// constant name such roots.
     Sum(u16, u16),
     /// Not computed: `x - y`.
     Diff(u16, u16),
