@@ -97,13 +97,19 @@ impl Compiler<'_> {
 
     /// A free vector register, locked for the current op.
     pub fn alloc_xmm(&mut self) -> Result<Reg, Unsupported> {
-        self.xmm_for(self.at)
+        self.alloc_xmm_hinted(None)
     }
 
-    /// The same for the result of op `at`: if possible the one where its slot is between blocks.
+    /// The same for the result of op `at`: if possible the one where its slot is between blocks. What
+    /// is there is given up, so an op that can fault records its fault point before.
     pub fn xmm_for(&mut self, at: usize) -> Result<Reg, Unsupported> {
         let unit = usize::from(self.an.put_unit[at]);
-        if let Some(n) = self.vectors.number(unit)
+        let n = self.vectors.number(unit);
+        self.alloc_xmm_hinted(n)
+    }
+
+    fn alloc_xmm_hinted(&mut self, hint: Option<usize>) -> Result<Reg, Unsupported> {
+        if let Some(n) = hint
             && self.an.vectors >> n & 1 != 0
             && self.st.xmm_lock >> home(n) & 1 == 0
         {

@@ -76,8 +76,7 @@ impl Compiler<'_> {
         let a = i.mem();
         let m = self.address(&a)?;
         if !i.ty.is_int() {
-            let d = self.alloc_xmm()?;
-            self.fault_point();
+            let d = self.vector_load_result(self.at)?;
             if a.aligned {
                 self.vec_load_aligned(i.ty, d, m)
             } else {
@@ -100,8 +99,7 @@ impl Compiler<'_> {
                     ) && u.ty == Ty::V128 =>
                 {
                     // Straight into the vector register.
-                    let d = self.xmm_for(user)?;
-                    self.fault_point();
+                    let d = self.vector_load_result(user)?;
                     self.vec_load_low(i.ty, d, m);
                     self.release(&[i.a, i.b]);
                     self.forward_xmm(user, d, u.ty);
@@ -150,6 +148,16 @@ impl Compiler<'_> {
         };
         // Whatever making room emitted (stores to the CPU structure) leaves the recorded state
         // valid: the registers still hold it.
+        self.faults[point].off = self.asm.len() as u32;
+        Ok(d)
+    }
+
+    /// A vector register for what a load yields as the value of op `at`; records the fault point.
+    fn vector_load_result(&mut self, at: usize) -> Result<Reg, Unsupported> {
+        self.fault_point();
+        let point = self.faults.len() - 1;
+        let d = self.xmm_for(at)?;
+        // As in `load_result`.
         self.faults[point].off = self.asm.len() as u32;
         Ok(d)
     }

@@ -369,7 +369,7 @@ impl Compiler<'_> {
         if a != NOROOT && !self.st.root(a).class.is_int() && self.clobberable(a, 0) {
             return Ok(self.take_xmm(a));
         }
-        self.alloc_xmm()
+        self.xmm_for(self.at)
     }
 
     fn finish_xmm(&mut self, i: &Inst, d: Reg) {
