@@ -2,7 +2,7 @@
 
 use emu_ir::Block;
 
-use crate::{CpuHeader, HelperDesc};
+use crate::{CpuHeader, HelperDesc, X87Unit};
 
 /// Where a lifter gets guest code from.
 pub trait CodeSource {
@@ -108,6 +108,10 @@ pub unsafe trait GuestArch: Sync + core::fmt::Debug {
     /// purpose.
     fn vector_slots(&self) -> &'static [u32] {
         &[]
+    }
+    /// The x87 unit, if the guest has one.
+    fn x87_unit(&self) -> Option<&'static X87Unit> {
+        None
     }
     /// The slot of a 32-bit MXCSR with the guest's exception mask bits; `None` when vector ops
     /// never trap.

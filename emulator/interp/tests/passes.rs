@@ -40,10 +40,10 @@ unsafe extern "C" fn reads(cpu: *mut CpuHeader, a: u64, _: u64, _: u64, _: u64) 
 }
 
 static HELPERS: [HelperDesc; 4] = [
-    HelperDesc { name: "sum", func: sum, effects: Effects::PURE },
-    HelperDesc { name: "state", func: state, effects: Effects::STATE },
-    HelperDesc { name: "full", func: full, effects: Effects::FULL },
-    HelperDesc { name: "reads", func: reads, effects: Effects::READS },
+    HelperDesc { name: "sum", func: sum, effects: Effects::PURE, x87: None },
+    HelperDesc { name: "state", func: state, effects: Effects::STATE, x87: None },
+    HelperDesc { name: "full", func: full, effects: Effects::FULL, x87: None },
+    HelperDesc { name: "reads", func: reads, effects: Effects::READS, x87: None },
 ];
 
 static TARGET: PlainTarget = PlainTarget {

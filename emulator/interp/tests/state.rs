@@ -127,8 +127,8 @@ unsafe extern "C" fn trap_if(cpu: *mut CpuHeader, kind: u64, _: u64, _: u64, _: 
 }
 
 static HELPERS: [HelperDesc; 2] = [
-    HelperDesc { name: "mix", func: mix, effects: Effects::PURE },
-    HelperDesc { name: "trap_if", func: trap_if, effects: Effects::FULL },
+    HelperDesc { name: "mix", func: mix, effects: Effects::PURE, x87: None },
+    HelperDesc { name: "trap_if", func: trap_if, effects: Effects::FULL, x87: None },
 ];
 
 #[test]

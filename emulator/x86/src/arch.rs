@@ -1,6 +1,6 @@
 //! The two x86 architectures as the engine and the tiers see them.
 
-use emu_cpu::{CodeSource, CpuHeader, GuestArch, HelperDesc, LiftOptions, RegDesc};
+use emu_cpu::{CodeSource, CpuHeader, GuestArch, HelperDesc, LiftOptions, RegDesc, X87Unit};
 use emu_ir::Block;
 
 use crate::state::{seg, slot};
@@ -191,6 +191,10 @@ unsafe impl GuestArch for X86Arch {
 
     fn lift(&self, pc: u64, code: &mut dyn CodeSource, options: &LiftOptions) -> Block {
         lift_block(self.mode, pc, code, options)
+    }
+
+    fn x87_unit(&self) -> Option<&'static X87Unit> {
+        Some(&helper::x87::unit::UNIT)
     }
 
     fn mxcsr_slot(&self) -> Option<u32> {

@@ -65,8 +65,6 @@ pub struct VecReg(pub [u8; 32]);
 pub struct X87 {
     /// The physical registers.
     pub st: [St; 8],
-    /// Control word.
-    pub control: u16,
     /// Status word without TOP (bits 11..13 are 0 here).
     pub status: u16,
     /// Number of the physical register that is ST(0), 0 to 7.
@@ -75,6 +73,8 @@ pub struct X87 {
     pub valid: u8,
     /// Unused.
     pub pad: u8,
+    /// Control word.
+    pub control: u16,
     /// Opcode of the last instruction.
     pub last_opcode: u16,
     /// Unused.
@@ -213,11 +213,11 @@ impl Default for X86Cpu {
             scratch: [VecReg::default(); 2],
             x87: X87 {
                 st: [St::default(); 8],
-                control: 0x37f,
                 status: 0,
                 top: 0,
                 valid: 0,
                 pad: 0,
+                control: 0x37f,
                 last_opcode: 0,
                 pad2: [0; 6],
                 last_ip: 0,
@@ -320,6 +320,11 @@ pub mod slot {
     pub const X87_STATUS: u32 = (offset_of!(X86Cpu, x87) + offset_of!(X87, status)) as u32;
     /// The x87 top-of-stack number.
     pub const X87_TOP: u32 = (offset_of!(X86Cpu, x87) + offset_of!(X87, top)) as u32;
+    /// The x87 address of the last instruction.
+    pub const X87_LAST_IP: u32 = (offset_of!(X86Cpu, x87) + offset_of!(X87, last_ip)) as u32;
+    /// What changes when an x87 instruction is executed, but for the address of the last one.
+    pub const X87: core::ops::Range<u32> =
+        offset_of!(X86Cpu, x87) as u32..(X87_VALID + size_of::<u8>() as u32);
     /// The x87 valid bits.
     pub const X87_VALID: u32 = (offset_of!(X86Cpu, x87) + offset_of!(X87, valid)) as u32;
 }
@@ -330,4 +335,6 @@ const _: () = {
         "general registers follow the header: generated code relies on it"
     );
     assert!(slot::vec(0).is_multiple_of(32));
+    // The control word has a slot of its own outside the range of what instructions change.
+    assert!(slot::X87_CONTROL >= slot::X87.end && slot::X87_LAST_IP.is_multiple_of(8));
 };

@@ -1,14 +1,17 @@
 //! Functions that IR calls: one table row each.
 //!
-//! A row is `Variant "name in IR text" path::to::function EFFECTS;` where the effects are those of
-//! [`Effects`]. Functions have the signature [`emu_cpu::HelperFn`].
+//! A row is `Variant "name in IR text" path::to::function, EFFECTS;` where the effects are those of
+//! [`Effects`]; what the host's x87 unit can do in the helper's place has its [`X87Op`] behind them.
+//! Functions have the signature [`emu_cpu::HelperFn`].
 
-use emu_cpu::{CpuHeader, Effects, HelperDesc};
+use emu_cpu::{CpuHeader, Effects, HelperDesc, X87Op};
 
 use crate::X86Cpu;
 
 macro_rules! helpers {
-    ($($name:ident $text:literal $func:path, $effects:ident;)*) => {
+    (@x87) => { None };
+    (@x87 $op:ident) => { Some(X87Op::$op) };
+    ($($name:ident $text:literal $func:path, $effects:ident $($x87:ident)?;)*) => {
         /// Number of a helper: its row in [`HELPERS`].
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
         #[repr(u16)]
@@ -17,7 +20,12 @@ macro_rules! helpers {
 
         /// The helper table of both x86 architectures.
         pub static HELPERS: &[HelperDesc] = &[$(
-            HelperDesc { name: $text, func: $func, effects: Effects::$effects },
+            HelperDesc {
+                name: $text,
+                func: $func,
+                effects: Effects::$effects,
+                x87: helpers!(@x87 $($x87)?),
+            },
         )*];
     };
 }
@@ -71,117 +79,120 @@ helpers! {
     Pcmpestrm "pcmpestrm" simd::pcmpestrm, STATE;
 
     // x87, state.
-    X87AddF32 "x87.add.f32" x87::arith::memory::<0xd8, 0>, FULL;
-    X87MulF32 "x87.mul.f32" x87::arith::memory::<0xd8, 1>, FULL;
-    X87SubF32 "x87.sub.f32" x87::arith::memory::<0xd8, 4>, FULL;
-    X87SubrF32 "x87.subr.f32" x87::arith::memory::<0xd8, 5>, FULL;
-    X87DivF32 "x87.div.f32" x87::arith::memory::<0xd8, 6>, FULL;
-    X87DivrF32 "x87.divr.f32" x87::arith::memory::<0xd8, 7>, FULL;
-    X87AddF64 "x87.add.f64" x87::arith::memory::<0xdc, 0>, FULL;
-    X87MulF64 "x87.mul.f64" x87::arith::memory::<0xdc, 1>, FULL;
-    X87SubF64 "x87.sub.f64" x87::arith::memory::<0xdc, 4>, FULL;
-    X87SubrF64 "x87.subr.f64" x87::arith::memory::<0xdc, 5>, FULL;
-    X87DivF64 "x87.div.f64" x87::arith::memory::<0xdc, 6>, FULL;
-    X87DivrF64 "x87.divr.f64" x87::arith::memory::<0xdc, 7>, FULL;
-    X87AddI32 "x87.add.i32" x87::arith::memory::<0xda, 0>, FULL;
-    X87MulI32 "x87.mul.i32" x87::arith::memory::<0xda, 1>, FULL;
-    X87SubI32 "x87.sub.i32" x87::arith::memory::<0xda, 4>, FULL;
-    X87SubrI32 "x87.subr.i32" x87::arith::memory::<0xda, 5>, FULL;
-    X87DivI32 "x87.div.i32" x87::arith::memory::<0xda, 6>, FULL;
-    X87DivrI32 "x87.divr.i32" x87::arith::memory::<0xda, 7>, FULL;
-    X87AddI16 "x87.add.i16" x87::arith::memory::<0xde, 0>, FULL;
-    X87MulI16 "x87.mul.i16" x87::arith::memory::<0xde, 1>, FULL;
-    X87SubI16 "x87.sub.i16" x87::arith::memory::<0xde, 4>, FULL;
-    X87SubrI16 "x87.subr.i16" x87::arith::memory::<0xde, 5>, FULL;
-    X87DivI16 "x87.div.i16" x87::arith::memory::<0xde, 6>, FULL;
-    X87DivrI16 "x87.divr.i16" x87::arith::memory::<0xde, 7>, FULL;
-    X87AddTop "x87.add.top" x87::arith::to_top::<0xc1>, FULL;
-    X87MulTop "x87.mul.top" x87::arith::to_top::<0xc9>, FULL;
-    X87SubTop "x87.sub.top" x87::arith::to_top::<0xe9>, FULL;
-    X87SubrTop "x87.subr.top" x87::arith::to_top::<0xe1>, FULL;
-    X87DivTop "x87.div.top" x87::arith::to_top::<0xf9>, FULL;
-    X87DivrTop "x87.divr.top" x87::arith::to_top::<0xf1>, FULL;
-    X87AddOther "x87.add.other" x87::arith::to_other::<0xc1>, FULL;
-    X87MulOther "x87.mul.other" x87::arith::to_other::<0xc9>, FULL;
-    X87SubOther "x87.sub.other" x87::arith::to_other::<0xe9>, FULL;
-    X87SubrOther "x87.subr.other" x87::arith::to_other::<0xe1>, FULL;
-    X87DivOther "x87.div.other" x87::arith::to_other::<0xf9>, FULL;
-    X87DivrOther "x87.divr.other" x87::arith::to_other::<0xf1>, FULL;
-    X87AddPop "x87.add.pop" x87::arith::to_other_pop::<0xc1>, FULL;
-    X87MulPop "x87.mul.pop" x87::arith::to_other_pop::<0xc9>, FULL;
-    X87SubPop "x87.sub.pop" x87::arith::to_other_pop::<0xe9>, FULL;
-    X87SubrPop "x87.subr.pop" x87::arith::to_other_pop::<0xe1>, FULL;
-    X87DivPop "x87.div.pop" x87::arith::to_other_pop::<0xf9>, FULL;
-    X87DivrPop "x87.divr.pop" x87::arith::to_other_pop::<0xf1>, FULL;
-    X87Sqrt "x87.sqrt" x87::arith::unary::<0xfa, false>, FULL;
-    X87Rndint "x87.rndint" x87::arith::unary::<0xfc, false>, FULL;
-    X872xm1 "x87.2xm1" x87::arith::unary::<0xf0, false>, FULL;
-    X87Sin "x87.sin" x87::arith::unary::<0xfe, true>, FULL;
-    X87Cos "x87.cos" x87::arith::unary::<0xff, true>, FULL;
-    X87Yl2x "x87.yl2x" x87::arith::binary_pop::<0xf1>, FULL;
-    X87Patan "x87.patan" x87::arith::binary_pop::<0xf3>, FULL;
-    X87Yl2xp1 "x87.yl2xp1" x87::arith::binary_pop::<0xf9>, FULL;
-    X87Scale "x87.scale" x87::arith::binary::<0xfd, false>, FULL;
-    X87Prem "x87.prem" x87::arith::binary::<0xf8, true>, FULL;
-    X87Prem1 "x87.prem1" x87::arith::binary::<0xf5, true>, FULL;
-    X87Sincos "x87.sincos" x87::arith::unary_push::<0xfb, true>, FULL;
-    X87Ptan "x87.ptan" x87::arith::unary_push::<0xf2, true>, FULL;
-    X87Xtract "x87.xtract" x87::arith::unary_push::<0xf4, false>, FULL;
-    X87Any "x87.any" x87::arith::any, FULL;
-    X87ComF32 "x87.com.f32" x87::compare::memory::<0xd8, false>, FULL;
-    X87CompF32 "x87.comp.f32" x87::compare::memory::<0xd8, true>, FULL;
-    X87ComF64 "x87.com.f64" x87::compare::memory::<0xdc, false>, FULL;
-    X87CompF64 "x87.comp.f64" x87::compare::memory::<0xdc, true>, FULL;
-    X87ComI32 "x87.com.i32" x87::compare::memory::<0xda, false>, FULL;
-    X87CompI32 "x87.comp.i32" x87::compare::memory::<0xda, true>, FULL;
-    X87ComI16 "x87.com.i16" x87::compare::memory::<0xde, false>, FULL;
-    X87CompI16 "x87.comp.i16" x87::compare::memory::<0xde, true>, FULL;
-    X87Com "x87.com" x87::compare::stack::<false, 0>, FULL;
-    X87Comp "x87.comp" x87::compare::stack::<false, 1>, FULL;
-    X87Compp "x87.compp" x87::compare::stack::<false, 2>, FULL;
-    X87Comi "x87.comi" x87::compare::to_flags::<false, false>, FULL;
-    X87Comip "x87.comip" x87::compare::to_flags::<false, true>, FULL;
-    X87Ucom "x87.ucom" x87::compare::stack::<true, 0>, FULL;
-    X87Ucomp "x87.ucomp" x87::compare::stack::<true, 1>, FULL;
-    X87Ucompp "x87.ucompp" x87::compare::stack::<true, 2>, FULL;
-    X87Ucomi "x87.ucomi" x87::compare::to_flags::<true, false>, FULL;
-    X87Ucomip "x87.ucomip" x87::compare::to_flags::<true, true>, FULL;
-    X87Tst "x87.tst" x87::compare::zero, FULL;
-    X87Xam "x87.xam" x87::compare::classify, FULL;
-    X87LdF32 "x87.ld.f32" x87::load::f32, FULL;
-    X87LdF64 "x87.ld.f64" x87::load::f64, FULL;
-    X87LdInt "x87.ld.int" x87::load::int, FULL;
-    X87LdF80 "x87.ld.f80" x87::load::ten::<false>, FULL;
-    X87LdBcd "x87.ld.bcd" x87::load::ten::<true>, FULL;
-    X87LdConst "x87.ld.const" x87::load::constant, FULL;
-    X87StF32 "x87.st.f32" x87::store::float::<8, 23, 0xd9, 4, false>, FULL;
-    X87StpF32 "x87.stp.f32" x87::store::float::<8, 23, 0xd9, 4, true>, FULL;
-    X87StF64 "x87.st.f64" x87::store::float::<11, 52, 0xdd, 8, false>, FULL;
-    X87StpF64 "x87.stp.f64" x87::store::float::<11, 52, 0xdd, 8, true>, FULL;
-    X87StI16 "x87.st.i16" x87::store::scalar::<0xdf, 3, 2, false>, FULL;
-    X87StpI16 "x87.stp.i16" x87::store::scalar::<0xdf, 3, 2, true>, FULL;
-    X87StI32 "x87.st.i32" x87::store::scalar::<0xdb, 3, 4, false>, FULL;
-    X87StpI32 "x87.stp.i32" x87::store::scalar::<0xdb, 3, 4, true>, FULL;
-    X87StpI64 "x87.stp.i64" x87::store::scalar::<0xdf, 7, 8, true>, FULL;
-    X87SttpI16 "x87.sttp.i16" x87::store::scalar::<0xdf, 1, 2, true>, FULL;
-    X87SttpI32 "x87.sttp.i32" x87::store::scalar::<0xdb, 1, 4, true>, FULL;
-    X87SttpI64 "x87.sttp.i64" x87::store::scalar::<0xdd, 1, 8, true>, FULL;
-    X87StpF80 "x87.stp.f80" x87::store::f80, FULL;
-    X87StpBcd "x87.stp.bcd" x87::store::bcd, FULL;
-    X87Ld "x87.ld" x87::stack::load, FULL;
-    X87St "x87.st" x87::stack::store::<false>, FULL;
-    X87Stp "x87.stp" x87::stack::store::<true>, FULL;
-    X87Xch "x87.xch" x87::stack::exchange, FULL;
-    X87Cmov "x87.cmov" x87::stack::conditional, FULL;
-    X87Chs "x87.chs" x87::stack::sign::<false>, FULL;
-    X87Abs "x87.abs" x87::stack::sign::<true>, FULL;
-    X87Incstp "x87.incstp" x87::stack::rotate::<true>, FULL;
-    X87Decstp "x87.decstp" x87::stack::rotate::<false>, FULL;
-    X87Free "x87.free" x87::stack::free::<false>, FULL;
-    X87Freep "x87.freep" x87::stack::free::<true>, FULL;
-    X87Wait "x87.wait" x87::control::wait, TRAPS;
-    X87Ldcw "x87.ldcw" x87::control::load_control, FULL;
-    X87Clex "x87.clex" x87::control::clear, STATE;
+    X87AddF32 "x87.add.f32" x87::arith::memory::<0xd8, 0>, FULL Source;
+    X87MulF32 "x87.mul.f32" x87::arith::memory::<0xd8, 1>, FULL Source;
+    X87SubF32 "x87.sub.f32" x87::arith::memory::<0xd8, 4>, FULL Source;
+    X87SubrF32 "x87.subr.f32" x87::arith::memory::<0xd8, 5>, FULL Source;
+    X87DivF32 "x87.div.f32" x87::arith::memory::<0xd8, 6>, FULL Source;
+    X87DivrF32 "x87.divr.f32" x87::arith::memory::<0xd8, 7>, FULL Source;
+    X87AddF64 "x87.add.f64" x87::arith::memory::<0xdc, 0>, FULL Source;
+    X87MulF64 "x87.mul.f64" x87::arith::memory::<0xdc, 1>, FULL Source;
+    X87SubF64 "x87.sub.f64" x87::arith::memory::<0xdc, 4>, FULL Source;
+    X87SubrF64 "x87.subr.f64" x87::arith::memory::<0xdc, 5>, FULL Source;
+    X87DivF64 "x87.div.f64" x87::arith::memory::<0xdc, 6>, FULL Source;
+    X87DivrF64 "x87.divr.f64" x87::arith::memory::<0xdc, 7>, FULL Source;
+    X87AddI32 "x87.add.i32" x87::arith::memory::<0xda, 0>, FULL Source;
+    X87MulI32 "x87.mul.i32" x87::arith::memory::<0xda, 1>, FULL Source;
+    X87SubI32 "x87.sub.i32" x87::arith::memory::<0xda, 4>, FULL Source;
+    X87SubrI32 "x87.subr.i32" x87::arith::memory::<0xda, 5>, FULL Source;
+    X87DivI32 "x87.div.i32" x87::arith::memory::<0xda, 6>, FULL Source;
+    X87DivrI32 "x87.divr.i32" x87::arith::memory::<0xda, 7>, FULL Source;
+    X87AddI16 "x87.add.i16" x87::arith::memory::<0xde, 0>, FULL Source;
+    X87MulI16 "x87.mul.i16" x87::arith::memory::<0xde, 1>, FULL Source;
+    X87SubI16 "x87.sub.i16" x87::arith::memory::<0xde, 4>, FULL Source;
+    X87SubrI16 "x87.subr.i16" x87::arith::memory::<0xde, 5>, FULL Source;
+    X87DivI16 "x87.div.i16" x87::arith::memory::<0xde, 6>, FULL Source;
+    X87DivrI16 "x87.divr.i16" x87::arith::memory::<0xde, 7>, FULL Source;
+    X87AddTop "x87.add.top" x87::arith::to_top::<0xc1>, FULL Stack;
+    X87MulTop "x87.mul.top" x87::arith::to_top::<0xc9>, FULL Stack;
+    X87SubTop "x87.sub.top" x87::arith::to_top::<0xe9>, FULL Stack;
+    X87SubrTop "x87.subr.top" x87::arith::to_top::<0xe1>, FULL Stack;
+    X87DivTop "x87.div.top" x87::arith::to_top::<0xf9>, FULL Stack;
+    X87DivrTop "x87.divr.top" x87::arith::to_top::<0xf1>, FULL Stack;
+    X87AddOther "x87.add.other" x87::arith::to_other::<0xc1>, FULL Stack;
+    X87MulOther "x87.mul.other" x87::arith::to_other::<0xc9>, FULL Stack;
+    X87SubOther "x87.sub.other" x87::arith::to_other::<0xe9>, FULL Stack;
+    X87SubrOther "x87.subr.other" x87::arith::to_other::<0xe1>, FULL Stack;
+    X87DivOther "x87.div.other" x87::arith::to_other::<0xf9>, FULL Stack;
+    X87DivrOther "x87.divr.other" x87::arith::to_other::<0xf1>, FULL Stack;
+    X87AddPop "x87.add.pop" x87::arith::to_other_pop::<0xc1>, FULL Stack;
+    X87MulPop "x87.mul.pop" x87::arith::to_other_pop::<0xc9>, FULL Stack;
+    X87SubPop "x87.sub.pop" x87::arith::to_other_pop::<0xe9>, FULL Stack;
+    X87SubrPop "x87.subr.pop" x87::arith::to_other_pop::<0xe1>, FULL Stack;
+    X87DivPop "x87.div.pop" x87::arith::to_other_pop::<0xf9>, FULL Stack;
+    X87DivrPop "x87.divr.pop" x87::arith::to_other_pop::<0xf1>, FULL Stack;
+    X87Sqrt "x87.sqrt" x87::arith::unary::<0xfa, false>, FULL Stack;
+    X87Rndint "x87.rndint" x87::arith::unary::<0xfc, false>, FULL Stack;
+    X872xm1 "x87.2xm1" x87::arith::unary::<0xf0, false>, FULL Stack;
+    X87Sin "x87.sin" x87::arith::unary::<0xfe, true>, FULL Stack;
+    X87Cos "x87.cos" x87::arith::unary::<0xff, true>, FULL Stack;
+    X87Yl2x "x87.yl2x" x87::arith::binary_pop::<0xf1>, FULL Stack;
+    X87Patan "x87.patan" x87::arith::binary_pop::<0xf3>, FULL Stack;
+    X87Yl2xp1 "x87.yl2xp1" x87::arith::binary_pop::<0xf9>, FULL Stack;
+    X87Scale "x87.scale" x87::arith::binary::<0xfd, false>, FULL Stack;
+    X87Prem "x87.prem" x87::arith::binary::<0xf8, true>, FULL Stack;
+    X87Prem1 "x87.prem1" x87::arith::binary::<0xf5, true>, FULL Stack;
+    X87Sincos "x87.sincos" x87::arith::unary_push::<0xfb, true>, FULL Stack;
+    X87Ptan "x87.ptan" x87::arith::unary_push::<0xf2, true>, FULL Stack;
+    X87Xtract "x87.xtract" x87::arith::unary_push::<0xf4, false>, FULL Stack;
+    X87Any "x87.any" x87::arith::any, FULL Stack;
+    X87ComF32 "x87.com.f32" x87::compare::memory::<0xd8, false>, FULL Source;
+    X87CompF32 "x87.comp.f32" x87::compare::memory::<0xd8, true>, FULL Source;
+    X87ComF64 "x87.com.f64" x87::compare::memory::<0xdc, false>, FULL Source;
+    X87CompF64 "x87.comp.f64" x87::compare::memory::<0xdc, true>, FULL Source;
+    X87ComI32 "x87.com.i32" x87::compare::memory::<0xda, false>, FULL Source;
+    X87CompI32 "x87.comp.i32" x87::compare::memory::<0xda, true>, FULL Source;
+    X87ComI16 "x87.com.i16" x87::compare::memory::<0xde, false>, FULL Source;
+    X87CompI16 "x87.comp.i16" x87::compare::memory::<0xde, true>, FULL Source;
+    X87Com "x87.com" x87::compare::stack::<false, 0>, FULL Stack;
+    X87Comp "x87.comp" x87::compare::stack::<false, 1>, FULL Stack;
+    X87Compp "x87.compp" x87::compare::stack::<false, 2>, FULL Stack;
+    X87Comi "x87.comi" x87::compare::to_flags::<false, false>, FULL Flags;
+    X87Comip "x87.comip" x87::compare::to_flags::<false, true>, FULL Flags;
+    X87Ucom "x87.ucom" x87::compare::stack::<true, 0>, FULL Stack;
+    X87Ucomp "x87.ucomp" x87::compare::stack::<true, 1>, FULL Stack;
+    X87Ucompp "x87.ucompp" x87::compare::stack::<true, 2>, FULL Stack;
+    X87Ucomi "x87.ucomi" x87::compare::to_flags::<true, false>, FULL Flags;
+    X87Ucomip "x87.ucomip" x87::compare::to_flags::<true, true>, FULL Flags;
+    X87Tst "x87.tst" x87::compare::zero, FULL Stack;
+    X87Xam "x87.xam" x87::compare::classify, FULL Stack;
+    X87LdF32 "x87.ld.f32" x87::load::f32, FULL Source;
+    X87LdF64 "x87.ld.f64" x87::load::f64, FULL Source;
+    X87LdI16 "x87.ld.i16" x87::load::int::<16>, FULL Source;
+    X87LdI32 "x87.ld.i32" x87::load::int::<32>, FULL Source;
+    X87LdI64 "x87.ld.i64" x87::load::int::<64>, FULL Source;
+    X87LdF80 "x87.ld.f80" x87::load::ten::<false>, FULL Address;
+    X87LdBcd "x87.ld.bcd" x87::load::ten::<true>, FULL Address;
+    X87LdConst "x87.ld.const" x87::load::constant, FULL Stack;
+    X87StF32 "x87.st.f32" x87::store::float::<8, 23, 0xd9, 4, false>, FULL Address;
+    X87StpF32 "x87.stp.f32" x87::store::float::<8, 23, 0xd9, 4, true>, FULL Address;
+    X87StF64 "x87.st.f64" x87::store::float::<11, 52, 0xdd, 8, false>, FULL Address;
+    X87StpF64 "x87.stp.f64" x87::store::float::<11, 52, 0xdd, 8, true>, FULL Address;
+    X87StI16 "x87.st.i16" x87::store::scalar::<0xdf, 3, 2, false>, FULL Address;
+    X87StpI16 "x87.stp.i16" x87::store::scalar::<0xdf, 3, 2, true>, FULL Address;
+    X87StI32 "x87.st.i32" x87::store::scalar::<0xdb, 3, 4, false>, FULL Address;
+    X87StpI32 "x87.stp.i32" x87::store::scalar::<0xdb, 3, 4, true>, FULL Address;
+    X87StpI64 "x87.stp.i64" x87::store::scalar::<0xdf, 7, 8, true>, FULL Address;
+    X87SttpI16 "x87.sttp.i16" x87::store::scalar::<0xdf, 1, 2, true>, FULL Address;
+    X87SttpI32 "x87.sttp.i32" x87::store::scalar::<0xdb, 1, 4, true>, FULL Address;
+    X87SttpI64 "x87.sttp.i64" x87::store::scalar::<0xdd, 1, 8, true>, FULL Address;
+    X87StpF80 "x87.stp.f80" x87::store::f80, FULL Address;
+    X87StpBcd "x87.stp.bcd" x87::store::bcd, FULL Address;
+    X87Ld "x87.ld" x87::stack::load, FULL Stack;
+    X87St "x87.st" x87::stack::store::<false>, FULL Address;
+    X87Stp "x87.stp" x87::stack::store::<true>, FULL Address;
+    X87Xch "x87.xch" x87::stack::exchange, FULL Stack;
+    X87Cmov "x87.cmov" x87::stack::conditional, FULL Select;
+    X87Chs "x87.chs" x87::stack::sign::<false>, FULL Stack;
+    X87Abs "x87.abs" x87::stack::sign::<true>, FULL Stack;
+    X87Incstp "x87.incstp" x87::stack::rotate::<true>, FULL Stack;
+    X87Decstp "x87.decstp" x87::stack::rotate::<false>, FULL Stack;
+    X87Free "x87.free" x87::stack::free::<false>, FULL Stack;
+    X87Freep "x87.freep" x87::stack::free::<true>, FULL Stack;
+    X87Wait "x87.wait" x87::control::wait, TRAPS Wait;
+    X87Stsw "x87.stsw" x87::control::status, READS Status;
+    X87Ldcw "x87.ldcw" x87::control::load_control, FULL Control;
+    X87Clex "x87.clex" x87::control::clear, STATE Clear;
     X87Init "x87.init" x87::control::init, STATE;
     X87Stenv "x87.stenv" x87::control::store_env, FULL;
     X87Ldenv "x87.ldenv" x87::control::load_env, FULL;

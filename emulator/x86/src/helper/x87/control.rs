@@ -19,6 +19,15 @@ pub unsafe extern "C" fn wait(cpu: *mut CpuHeader, _: u64, _: u64, _: u64, _: u6
     0
 }
 
+/// FNSTSW. The result is the status word.
+///
+/// # Safety
+/// See [`emu_cpu::HelperFn`].
+pub unsafe extern "C" fn status(cpu: *mut CpuHeader, _: u64, _: u64, _: u64, _: u64) -> u64 {
+    // SAFETY: as the caller promises.
+    u64::from(unsafe { x86(cpu) }.x87.status_word())
+}
+
 /// FLDCW. Argument: the new control word.
 ///
 /// # Safety

@@ -77,13 +77,20 @@ fn widen<const E: u32, const M: u32>(bits: u64) -> Option<(u64, u16)> {
     Some((mantissa, (sign | exponent) as u16))
 }
 
-/// FILD. Arguments: the integer, sign-extended; address; opcode; nothing.
+/// FILD of `BITS` bits. Arguments: bits, address, opcode.
 ///
 /// # Safety
 /// See [`emu_cpu::HelperFn`].
-pub unsafe extern "C" fn int(cpu: *mut CpuHeader, value: u64, addr: u64, fop: u64, _: u64) -> u64 {
+pub unsafe extern "C" fn int<const BITS: u32>(
+    cpu: *mut CpuHeader,
+    bits: u64,
+    addr: u64,
+    fop: u64,
+    _: u64,
+) -> u64 {
     // SAFETY: as the caller promises.
     let cpu = unsafe { x86(cpu) };
+    let value = ((bits << (64 - BITS)) as i64 >> (64 - BITS)) as u64;
     if !plain(&cpu.x87) {
         exact::instruction(cpu, fop, value, addr);
         return 0;

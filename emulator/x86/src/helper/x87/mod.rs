@@ -14,6 +14,7 @@ pub mod exact;
 pub mod load;
 pub mod stack;
 pub mod store;
+pub mod unit;
 
 use core::arch::asm;
 

@@ -111,13 +111,10 @@ pub(super) fn lift(l: &mut Lifter, i: &Instruction) -> bool {
     true
 }
 
-/// The status word with TOP, as an i16.
+/// The status word, as an i16.
 fn status_word(l: &mut Lifter) -> Val {
-    let status = l.b.get(Ty::I16, slot::X87_STATUS);
-    let top = l.b.get(Ty::I16, slot::X87_TOP);
-    let shift = l.b.iconst(Ty::I8, 11);
-    let top = l.b.bin(Op::Shl, Ty::I16, top, shift);
-    l.b.bin(Op::Or, Ty::I16, status, top)
+    let status = l.helper(Ty::I64, X87Stsw, &[]);
+    l.b.convert(Op::Trunc, Ty::I64, Ty::I16, status)
 }
 
 /// The address of the memory operand.
@@ -181,16 +178,13 @@ fn memory(l: &mut Lifter, i: &Instruction, op: u16) -> bool {
         (6, _) => (MEMORY_I16[reg], Ty::I16),
         (1, 0) => (X87LdF32, Ty::I32),
         (5, 0) => (X87LdF64, Ty::I64),
-        (7, 0) => (X87LdInt, Ty::I16),
-        (3, 0) => (X87LdInt, Ty::I32),
-        (7, 5) => (X87LdInt, Ty::I64),
+        (7, 0) => (X87LdI16, Ty::I16),
+        (3, 0) => (X87LdI32, Ty::I32),
+        (7, 5) => (X87LdI64, Ty::I64),
         _ => return memory_by_address(l, i, op),
     };
     let m = l.ea(i);
-    let mut value = l.b.load(ty, m);
-    if helper == X87LdInt {
-        value = l.b.convert(Op::Sext, ty, Ty::I64, value);
-    }
+    let value = l.b.load(ty, m);
     let addr = l.addr64(m);
     let op = l.b.iconst(Ty::I64, u64::from(op));
     l.helper(Ty::I64, helper, &[value, addr, op]);
