@@ -1,11 +1,12 @@
 //! The backward pass before emission: what is needed, how often, and what comes next.
 
-use emu_cpu::{HelperDesc, slots};
+use emu_cpu::{HelperDesc, X87Op, slots};
 use emu_ir::{Block, HookKind, Op, Ty, Val};
 
 use crate::Unsupported;
 use crate::pins::{VectorPins, Vectors};
 use crate::slots::WIDE_END;
+use crate::x87::Selection;
 
 const BAD: Unsupported = Unsupported::Malformed;
 
@@ -69,6 +70,8 @@ pub struct Analysis {
     pub first_call: u16,
     /// At the start of the block: the first access to each unit.
     pub units: Vec<Next>,
+    /// Helper calls that become x87 instructions; chosen before the pass.
+    pub x87: Selection,
 }
 
 /// What a slot access covers: first and last 8-byte unit, and whether it fills them.
@@ -123,6 +126,10 @@ impl Analysis {
             let inst = &block.insts[i];
             let at = i as u16;
             let (observes, live) = match inst.op {
+                Op::Call if self.x87.native(i).is_some() => {
+                    self.units[self.x87.units()].fill(Next::new(at, false));
+                    (true, true)
+                }
                 Op::Call => {
                     self.calls = true;
                     self.first_call = at;
@@ -222,8 +229,14 @@ impl Analysis {
                 }
                 _ => {}
             }
+            self.x87.fold(block, i, &self.uses, &self.user);
             let mut ok = true;
+            // The address of a source is no operand of the instruction.
+            let unused = if self.x87.native(i) == Some(X87Op::Source) { inst.b } else { Val::NONE };
             inst.for_each_operand(|v: Val| {
+                if v == unused {
+                    return;
+                }
                 let v = v.index();
                 if v >= i || !block.insts[v].op.defines() {
                     ok = false;

@@ -1,6 +1,6 @@
 //! Calls out of generated code: helpers, hooks, counters.
 
-use emu_cpu::slots;
+use emu_cpu::{Effects, slots};
 use emu_ir::{HookKind, Inst, Op, Ty, Val};
 
 use crate::Unsupported;
@@ -167,6 +167,9 @@ impl Compiler<'_> {
     pub fn helper(&mut self, i: &Inst) -> Result<(), Unsupported> {
         let h = self.arch.helpers()[usize::from(i.sub)];
         let e = h.effects;
+        if e != Effects::PURE {
+            self.x87_to_structure();
+        }
         if e.reads || e.writes || e.traps {
             self.unpark_mxcsr();
         }
@@ -229,6 +232,7 @@ impl Compiler<'_> {
     /// [`emu_ir::Op::Hook`].
     pub fn hook(&mut self, i: &Inst) -> Result<(), Unsupported> {
         let site = self.block.hooks[i.imm as usize];
+        self.x87_to_structure();
         if site.reads_regs || site.writes_regs {
             self.write_back_all()?;
             // After an instruction the slot may hold where it goes on, put there before the hook; a

@@ -12,6 +12,7 @@ use crate::faults::{FaultPoint, PinMove, Snap};
 use crate::mxcsr::{Density, Place};
 use crate::pins::{Pins, VectorPins, Vectors, WANTED, home, members};
 use crate::state::{Kind, State};
+use crate::x87;
 
 /// Most ops of a block: a few roots per op must be countable in 16 bits.
 const MAX_OPS: usize = 8192;
@@ -125,6 +126,8 @@ pub struct Compiler<'a> {
     /// Where the guest's MXCSR is.
     pub(crate) mxcsr: Place,
     pub(crate) density: Density,
+    /// Where the guest's x87 state is.
+    pub(crate) x87: x87::Place,
     /// The budget is up to date in the header, too.
     pub(crate) budget_stored: bool,
 }
@@ -180,6 +183,7 @@ impl<'a> Compiler<'a> {
             cond: None,
             mxcsr: Compiler::mxcsr_at_start(density),
             density,
+            x87: Compiler::x87_at_start(target.x87),
             budget_stored: false,
         }
     }
@@ -190,6 +194,7 @@ impl<'a> Compiler<'a> {
         if n == 0 || n > MAX_OPS || !self.block.insts[n - 1].op.is_terminator() {
             return Err(Unsupported::Malformed);
         }
+        self.an.x87.select(self.block, self.arch.helpers(), self.x87_unit());
         self.an.run(self.block, self.arch.helpers(), self.arch.cpu_bytes(), self.vectors)?;
         self.st.reset(&self.an.uses, self.arch.cpu_bytes() / 8 + 8);
         let bits = self.wide_bits(slots::BIAS);
@@ -203,6 +208,9 @@ impl<'a> Compiler<'a> {
             self.st.xmm_lock = 0;
             if self.st.roots.len() > 60_000 {
                 return Err(Unsupported::TooLarge);
+            }
+            if self.an.x87.is_folded(at) {
+                continue;
             }
             if !self.an.live[at] || self.done[at] {
                 if self.done[at] && self.an.live[at] {
@@ -240,8 +248,14 @@ impl<'a> Compiler<'a> {
                 }
                 self.st.bind(self.at, r);
             }
-            Op::Get => self.get(i)?,
-            Op::Put => self.put(i)?,
+            Op::Get => {
+                self.x87_before_slot(i);
+                self.get(i)?
+            }
+            Op::Put => {
+                self.x87_before_slot(i);
+                self.put(i)?
+            }
             Op::Add | Op::Sub | Op::And | Op::Or | Op::Xor => self.binary(i)?,
             Op::Shl | Op::Shr | Op::Sar | Op::Rol | Op::Ror => self.shift(i)?,
             Op::Mul => self.mul(i)?,
@@ -272,7 +286,10 @@ impl<'a> Compiler<'a> {
                 }
                 self.vec(i)?
             }
-            Op::Call => self.helper(i)?,
+            Op::Call => match self.an.x87.native(self.at) {
+                Some(op) => self.native(i, op)?,
+                None => self.helper(i)?,
+            },
             Op::ExitIf => self.exit_if(i)?,
             Op::Jump => self.jump(i)?,
             Op::JumpInd => self.jump_ind(i)?,

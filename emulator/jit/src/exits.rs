@@ -16,6 +16,7 @@ use crate::mxcsr;
 use crate::pins::{MAX_PINS, MAX_VECTORS, Vectors, home, members};
 use crate::state::{SCRATCH, spill_offset};
 use crate::vec::TEMP;
+use crate::x87::Movers;
 
 /// What kind of exit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,6 +29,8 @@ pub enum ExitKind {
     Trap(TrapKind),
     /// A helper raised a trap; the pc in the record is that of the next instruction.
     HelperTrap,
+    /// The instruction unmasks an x87 exception, or one is unmasked; it was not executed.
+    Unmasked,
 }
 
 /// An exit of a block.
@@ -67,6 +70,8 @@ pub struct Target {
     pub table: u64,
     /// Number of its entries less one.
     pub mask: u32,
+    /// What moves the x87 state, if x87 instructions become the host's.
+    pub x87: Option<Movers>,
 }
 
 /// r10 at `leave` for an indirect branch whose target is not in the table; pc is in the header.
@@ -87,14 +92,16 @@ enum What {
     Budget,
     /// Just leave.
     Plain(u32),
-    /// Write back this part of the snapshots, give back budget, go on.
-    Side {
-        exit: u32,
-        snaps: (u32, u32),
-        moves: (u32, u32),
-        vectors: (u32, u32),
-        refund: i32,
-        unpark: bool,
+    /// Leave the block before its end.
+    Side(Side),
+    /// Move the x87 state into the host's unit and go on there, or leave the block.
+    X87Load {
+        back: usize,
+        side: Side,
+    },
+    /// Move the x87 state to the CPU structure and go on there.
+    X87Store {
+        back: usize,
     },
     /// Park the guest's MXCSR, or bring it back, and go on there.
     Mxcsr {
@@ -103,7 +110,34 @@ enum What {
     },
 }
 
+/// How to leave a block before its end: write back this part of the snapshots, give back budget, go
+/// on.
+#[derive(Clone, Copy, Debug)]
+pub struct Side {
+    exit: u32,
+    snaps: (u32, u32),
+    moves: (u32, u32),
+    vectors: (u32, u32),
+    refund: i32,
+    unpark: bool,
+}
+
 impl Pending {
+    /// A stub that leaves the block.
+    pub fn side(jcc: usize, side: Side) -> Pending {
+        Pending { jcc, what: What::Side(side) }
+    }
+
+    /// A stub that moves the x87 state into the host's unit and goes on at `back`, or leaves.
+    pub fn x87_load(jcc: usize, back: usize, side: Side) -> Pending {
+        Pending { jcc, what: What::X87Load { back, side } }
+    }
+
+    /// A stub that moves the x87 state to the CPU structure and goes on at `back`.
+    pub fn x87_store(jcc: usize, back: usize) -> Pending {
+        Pending { jcc, what: What::X87Store { back } }
+    }
+
     /// The stub for too small a budget.
     pub fn budget(jcc: usize) -> Pending {
         Pending { jcc, what: What::Budget }
@@ -132,7 +166,15 @@ impl Compiler<'_> {
         };
         self.release(&[i.a]);
         let jcc = self.asm.jcc(cc);
-        let exit = self.new_exit(ExitKind::Direct, i.imm);
+        let side = self.side_exit(ExitKind::Direct, i.imm);
+        self.pending.push(Pending::side(jcc, side));
+        Ok(())
+    }
+
+    /// A new exit with the present state: behind the current instruction, or before it if it was
+    /// not executed.
+    pub fn side_exit(&mut self, kind: ExitKind, pc: u64) -> Side {
+        let exit = self.new_exit(kind, pc);
         let start = self.exit_snaps.len() as u32;
         let first_move = self.exit_moves.len() as u32;
         let first_vector = self.exit_vector_moves.len() as u32;
@@ -140,19 +182,9 @@ impl Compiler<'_> {
         let snaps = (start, self.exit_snaps.len() as u32);
         let moves = (first_move, self.exit_moves.len() as u32);
         let vectors = (first_vector, self.exit_vector_moves.len() as u32);
-        let refund = self.insn_count() - (self.insn + 1);
-        self.pending.push(Pending {
-            jcc,
-            what: What::Side {
-                exit,
-                snaps,
-                moves,
-                vectors,
-                refund,
-                unpark: self.unparks_at_exit(),
-            },
-        });
-        Ok(())
+        let executed = i32::from(kind != ExitKind::Unmasked);
+        let refund = self.insn_count() - (self.insn + executed);
+        Side { exit, snaps, moves, vectors, refund, unpark: self.unparks_at_exit() }
     }
 
     /// [`emu_ir::Op::Jump`].
@@ -345,19 +377,37 @@ impl Compiler<'_> {
                     self.asm.patch(at, back);
                 }
                 What::Plain(exit) => self.emit_leave(self.target.exit_base + exit),
-                What::Side { exit, snaps, moves, vectors, refund, unpark } => {
-                    self.emit_snapshot(snaps);
-                    self.emit_vector_moves(vectors.0 as usize, vectors.1 as usize);
-                    self.emit_moves(moves.0 as usize, moves.1 as usize);
-                    if unpark {
-                        mxcsr::unpark(self.asm);
-                    }
-                    self.give_back(refund);
-                    self.emit_link(exit);
+                What::Side(side) => self.emit_side(&side),
+                What::X87Load { back, side } => {
+                    self.call_x87_load();
+                    let loaded = self.asm.jcc(5);
+                    self.asm.patch(loaded, back);
+                    self.emit_side(&side);
+                }
+                What::X87Store { back } => {
+                    self.call_x87_store();
+                    let at = self.asm.jmp();
+                    self.asm.patch(at, back);
                 }
             }
         }
         Ok(())
+    }
+
+    fn emit_side(&mut self, s: &Side) {
+        self.emit_snapshot(s.snaps);
+        self.emit_vector_moves(s.vectors.0 as usize, s.vectors.1 as usize);
+        self.emit_moves(s.moves.0 as usize, s.moves.1 as usize);
+        if s.unpark {
+            mxcsr::unpark(self.asm);
+        }
+        self.give_back(s.refund);
+        if self.exits[s.exit as usize].kind == ExitKind::Direct {
+            self.emit_link(s.exit);
+        } else {
+            self.store_vectors(self.exits[s.exit as usize].dirty);
+            self.emit_leave_pinned(self.target.exit_base + s.exit);
+        }
     }
 
     /// Stores everything a snapshot says is dirty. All registers keep their content.

@@ -159,7 +159,7 @@ impl Compiler<'_> {
             FlagKind::Dec => {
                 h.op == Op::Sub && i.a.index() == usize::from(op) && h.rhs() == Operand::Imm(1)
             }
-            FlagKind::Raw => h.op == Op::Vec && i.a.index() == usize::from(op),
+            FlagKind::Raw => matches!(h.op, Op::Vec | Op::Call) && i.a.index() == usize::from(op),
             FlagKind::Shl => h.op == Op::Shl && h.a == i.a && same_rhs(),
             FlagKind::Shr => h.op == Op::Shr && h.a == i.a && same_rhs(),
             FlagKind::Sar => h.op == Op::Sar && h.a == i.a && same_rhs(),

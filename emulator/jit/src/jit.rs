@@ -12,6 +12,7 @@ use crate::faults::{self, FaultMap};
 use crate::mxcsr::{self, Density};
 use crate::pins::{Pins, VectorPins, Vectors, home, members};
 use crate::state::FRAME;
+use crate::x87::Movers;
 use crate::{JitError, Unsupported};
 
 /// Settings.
@@ -63,6 +64,14 @@ pub enum JitExit {
     Budget,
     /// A trap in that block, of which so many instructions completed.
     Trap {
+        /// The block.
+        block: BlockId,
+        /// Its instructions that retired.
+        completed: u32,
+    },
+    /// The guest has, or is about to have, an x87 exception unmasked in that block, of which so
+    /// many instructions completed: go on with [`Jit::use_x87`] off.
+    Unmasked {
         /// The block.
         block: BlockId,
         /// Its instructions that retired.
@@ -148,6 +157,10 @@ pub struct Jit {
     leave_pinned: u32,
     config: Config,
     density: Density,
+    /// What moves the x87 state, if the guest has a unit.
+    movers: Option<Movers>,
+    /// Whether x87 instructions become the host's.
+    x87: bool,
     generation: u64,
     stats: JitStats,
 }
@@ -186,6 +199,8 @@ impl Jit {
             leave_pinned: 0,
             config,
             density: Density::default(),
+            movers: None,
+            x87: true,
             generation: 0,
             stats: JitStats::default(),
         };
@@ -197,6 +212,10 @@ impl Jit {
     /// Writes the way in and the way out.
     fn write_prologue(&mut self) -> Result<(), JitError> {
         let mut asm = Asm::default();
+        let base = self.arena.used() as u32;
+        let avx = self.host.avx;
+        self.movers = self.arch.x87_unit().map(|unit| Movers::write(&mut asm, base, unit, avx));
+        let start = asm.len();
         const SAVED: [u8; 6] = [5, 3, 12, 13, 14, 15];
         for r in SAVED {
             if r >= 8 {
@@ -218,6 +237,9 @@ impl Jit {
             asm.store(emu_ir::Ty::I64, cpu_mem(unit as u32 * 8), reg);
         }
         let leave = asm.len();
+        if let Some(movers) = self.movers {
+            movers.write_leave(&mut asm, base);
+        }
         asm.store(emu_ir::Ty::I64, budget, BUDGET);
         asm.mov64(RAX, R10);
         mxcsr::test(&mut asm);
@@ -240,7 +262,7 @@ impl Jit {
         }
         asm.byte(0xc3);
         let off = self.arena.push(&asm.buf).ok_or(JitError::Full)?;
-        self.enter_at = self.arena.addr(off);
+        self.enter_at = self.arena.addr(off + start as u32);
         self.leave = off + leave as u32;
         self.leave_pinned = off + leave_pinned as u32;
         self.prologue = self.arena.used();
@@ -273,6 +295,16 @@ impl Jit {
     pub fn set_density(&mut self, density: Density) {
         if self.density != density {
             self.density = density;
+            self.flush();
+        }
+    }
+
+    /// Says whether x87 instructions become the host's, as they do at first, or helper calls. They
+    /// must not while somebody watches memory accesses, or when the guest unmasks x87 exceptions.
+    /// A change drops all code.
+    pub fn use_x87(&mut self, on: bool) {
+        if self.x87 != on {
+            self.x87 = on;
             self.flush();
         }
     }
@@ -311,6 +343,7 @@ impl Jit {
             leave_pinned: self.leave_pinned,
             table: self.table.as_ptr() as u64,
             mask: (self.table.len() - 1) as u32,
+            x87: self.movers.filter(|_| self.x87),
         };
         let mut c = Compiler::new(
             self.arch,
@@ -425,6 +458,10 @@ impl Jit {
                 let done = if retires { done } else { (done - 1).max(0) };
                 h.budget += total - done;
                 JitExit::Trap { block: BlockId(rec.block), completed: done as u32 }
+            }
+            ExitKind::Unmasked => {
+                h.pc = e.insn_pc;
+                JitExit::Unmasked { block: BlockId(rec.block), completed: e.insn.max(0) as u32 }
             }
             ExitKind::HelperTrap => {
                 let retires = TrapKind::from_u8(h.trap).retires();

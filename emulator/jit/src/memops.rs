@@ -10,7 +10,7 @@ use crate::state::{Kind, NOROOT};
 
 impl Compiler<'_> {
     /// The host form of an address operand; its registers are locked.
-    fn address(&mut self, a: &Addr) -> Result<Mem, Unsupported> {
+    pub fn address(&mut self, a: &Addr) -> Result<Mem, Unsupported> {
         let mut disp = i64::from(a.disp);
         let mut base = a.base;
         let mut index = a.index;

@@ -240,7 +240,7 @@ impl Compiler<'_> {
     }
 
     /// Forgets everything cached in the range; what lies partly outside it is written first.
-    fn replace(&mut self, slot: u32, bytes: u32) -> Result<(), Unsupported> {
+    pub fn replace(&mut self, slot: u32, bytes: u32) -> Result<(), Unsupported> {
         self.overlap(slot, bytes, |c, u| {
             let s = c.st.slots[u];
             let start = u as u32 * 8 + u32::from(s.lo);

@@ -93,6 +93,8 @@ pub struct Engine {
     verdicts: PcMap<PcMap<Verdict>>,
     /// How insn_translate was answered in the present epoch.
     answers: Answers,
+    /// The guest has had an x87 exception unmasked.
+    x87_unmasked: bool,
     /// Stores into pages with translated code.
     heat: PcMap<u32>,
     /// Unsupported instructions already logged, by text.
@@ -118,6 +120,7 @@ impl Engine {
             plan: Rc::default(),
             verdicts: PcMap::default(),
             answers: Answers::default(),
+            x87_unmasked: false,
             heat: PcMap::default(),
             reported: Vec::new(),
             code_buf: Vec::new(),
@@ -331,10 +334,17 @@ impl Engine {
             // SAFETY: as above.
             let hdr = unsafe { &mut *cpu };
             hdr.retire_adjust = 0;
-            let Left::Trap { block, completed } = left else { continue };
-            let Some(trap) = hdr.take_trap() else { continue };
+            let (block, completed, trap) = match left {
+                Left::Jump => continue,
+                Left::Trap { block, completed } => match hdr.take_trap() {
+                    Some(trap) => (block, completed, Some(trap)),
+                    None => continue,
+                },
+                Left::Declined { block, completed } => (block, completed, None),
+            };
             let pc = hdr.pc;
-            if !trap.kind.retires() && trap.kind != TrapKind::Hypercall && !self.plan.is_empty() {
+            let early = trap.is_none_or(|t| !t.kind.retires() && t.kind != TrapKind::Hypercall);
+            if early && !self.plan.is_empty() {
                 let faulted = match block {
                     None => Some(entry),
                     Some(pc) => self.blocks.peek(pc),
@@ -343,6 +353,7 @@ impl Engine {
                     left_early(&self.plan, cpu, entry, completed);
                 }
             }
+            let Some(trap) = trap else { continue };
             match trap.kind {
                 TrapKind::PageFault if trap.write && self.code_write(trap.addr) => {
                     // The store goes on with its page writable; on its own, so that the very next

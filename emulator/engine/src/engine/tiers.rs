@@ -19,6 +19,9 @@ pub(super) enum Left {
     /// By a trap: in the block at that pc (`None`: the one that was entered), of which so many
     /// instructions completed.
     Trap { block: Option<u64>, completed: usize },
+    /// Before an instruction that machine code could not execute any more, in the block at that pc,
+    /// of which so many instructions completed.
+    Declined { block: Option<u64>, completed: usize },
 }
 
 /// The way from one block's machine code to the next, to be made direct.
@@ -57,6 +60,8 @@ impl Engine {
             || self.answers.many();
         if let Some(jit) = &mut self.jit {
             jit.set_density(if everywhere { Density::Dense } else { Density::Sparse });
+            // Helpers report their accesses; the host's x87 instructions do not.
+            jit.use_x87(!self.x87_unmasked && !self.plan.watches_memory());
         }
     }
 
@@ -144,6 +149,13 @@ impl Engine {
             JitExit::Direct(exit) => *link = Link::Exit(jit.generation(), exit),
             JitExit::Indirect => *link = Link::Indirect,
             JitExit::Budget => {}
+            JitExit::Unmasked { block, completed } => {
+                let block = self.compiled_pcs.get(block.0 as usize).copied();
+                // From now on such instructions are the helpers'.
+                self.x87_unmasked = true;
+                self.expect_callbacks();
+                return Left::Declined { block, completed: completed as usize };
+            }
             JitExit::Trap { block, completed } => {
                 let pc = self.compiled_pcs.get(block.0 as usize).copied();
                 return Left::Trap { block: pc, completed: completed as usize };

@@ -179,8 +179,8 @@ helpers! {
     X87StpF80 "x87.stp.f80" x87::store::f80, FULL Address;
     X87StpBcd "x87.stp.bcd" x87::store::bcd, FULL Address;
     X87Ld "x87.ld" x87::stack::load, FULL Stack;
-    X87St "x87.st" x87::stack::store::<false>, FULL Address;
-    X87Stp "x87.stp" x87::stack::store::<true>, FULL Address;
+    X87St "x87.st" x87::stack::store::<false>, FULL Stack;
+    X87Stp "x87.stp" x87::stack::store::<true>, FULL Stack;
     X87Xch "x87.xch" x87::stack::exchange, FULL Stack;
     X87Cmov "x87.cmov" x87::stack::conditional, FULL Select;
     X87Chs "x87.chs" x87::stack::sign::<false>, FULL Stack;
