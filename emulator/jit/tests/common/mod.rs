@@ -4,7 +4,7 @@
 use emu_cpu::{CpuHeader, GuestArch};
 use emu_interp::{ExitKind, Interp, MXCSR_ALL_MASKED};
 use emu_ir::{Block, HookSite};
-use emu_jit::{Config, Jit, JitError, JitExit};
+use emu_jit::{CompiledBlock, Config, Jit, JitError, JitExit};
 use emu_x86::X86Cpu;
 
 /// A small generator of random numbers, so that failures can be repeated by seed.
@@ -44,6 +44,9 @@ impl Rng {
 pub const DATA: u64 = 0x1000_0000;
 pub const DATA_LEN: usize = 2 * 4096;
 
+/// More instructions than any block has.
+const BUDGET: i64 = 1_000_000;
+
 /// One bench at a time: they share the guest memory and the process's fault handler.
 static ONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
 
@@ -60,6 +63,8 @@ pub struct Bench {
     /// Why blocks were declined.
     pub reasons: std::collections::BTreeSet<String>,
     pub faults: u64,
+    /// Blocks that could not keep the guest's x87 state in the host's unit.
+    pub unmasked: u64,
 }
 
 unsafe fn no_hook(_: *mut CpuHeader, _: &HookSite, _: u64, _: u64, _: *const u8) {}
@@ -96,6 +101,7 @@ impl Bench {
             unsupported: 0,
             reasons: Default::default(),
             faults: 0,
+            unmasked: 0,
         }
     }
 
@@ -141,7 +147,7 @@ impl Bench {
     /// Runs the block in both tiers; what differs, if anything does. `Ok(false)` when the
     /// translator declined the block.
     pub fn check(&mut self, block: &Block) -> Result<bool, String> {
-        let compiled = match self.jit.compile(block) {
+        let mut compiled = match self.jit.compile(block) {
             Ok(c) => c,
             Err(JitError::Full) => {
                 self.jit.flush();
@@ -157,22 +163,56 @@ impl Bench {
             }
         };
         self.compiled += 1;
+        // SAFETY: both structures are live.
+        let before = unsafe { self.arch.clone_cpu(self.jit_cpu.cast()) };
+        let mut jit_exit = self.run_jit(compiled);
+        if matches!(jit_exit, JitExit::Unmasked { .. }) {
+            // As the engine does, but from the start.
+            self.unmasked += 1;
+            self.jit.use_x87(false);
+            compiled = self.jit.compile(block).map_err(|e| e.to_string())?;
+            // SAFETY: both are live structures of plain data.
+            unsafe { core::ptr::copy_nonoverlapping(before.cast(), self.jit_cpu, 1) };
+            jit_exit = self.run_jit(compiled);
+        }
+        // SAFETY: made above.
+        unsafe { self.arch.free_cpu(before) };
+        let result = self.compare(block, jit_exit);
+        let text = result.map_err(|e| format!("{e}{}", self.jit.disassemble(compiled.id)));
+        self.jit.use_x87(true);
+        text.map(|()| true)
+    }
+
+    /// The memory that runs begin with.
+    pub fn initial(&mut self) -> &mut [u8] {
+        &mut self.initial
+    }
+
+    fn reset_memory(&mut self) {
         let initial = std::mem::take(&mut self.initial);
         self.memory().copy_from_slice(&initial);
+        self.initial = initial;
+    }
+
+    /// Runs a block in the translator.
+    pub fn run_jit(&mut self, code: CompiledBlock) -> JitExit {
+        self.reset_memory();
+        // SAFETY: the structure is live; the entry is of the current generation.
+        unsafe {
+            (*self.jit_cpu).hdr.trap = 0;
+            (*self.jit_cpu).hdr.budget = BUDGET;
+            self.jit.enter(self.jit_cpu.cast(), code.entry)
+        }
+    }
+
+    /// Runs the block in the interpreter; what differs from the translator's run, which ended so.
+    pub fn compare(&mut self, block: &Block, jit_exit: JitExit) -> Result<(), String> {
+        let memory = self.memory().to_vec();
+        self.reset_memory();
         // SAFETY: the structures are live, the block is well formed.
         let exit = unsafe {
             (*self.interp_cpu).hdr.trap = 0;
             self.interp.run(self.interp_cpu.cast(), block, MXCSR_ALL_MASKED)
-        };
-        let memory = self.memory().to_vec();
-        self.memory().copy_from_slice(&initial);
-        self.initial = initial;
-        let budget = 1_000_000;
-        // SAFETY: as above; the entry is of the current generation.
-        let jit_exit = unsafe {
-            (*self.jit_cpu).hdr.trap = 0;
-            (*self.jit_cpu).hdr.budget = budget;
-            self.jit.enter(self.jit_cpu.cast(), compiled.entry)
         };
         // SAFETY: both structures are live.
         let (a, b) = unsafe { (&*self.interp_cpu, &*self.jit_cpu) };
@@ -194,6 +234,8 @@ impl Bench {
             JitExit::Indirect => "indirect",
             JitExit::Trap { .. } => "trap",
             JitExit::Budget => "budget",
+            // The interpreter was given what precedes the instruction.
+            JitExit::Unmasked { .. } => "direct",
         };
         let hex = |x: u64| format!("{x:#x}");
         differ("exit", kind.into(), jit_kind.into());
@@ -204,7 +246,7 @@ impl Bench {
             differ("fault address", hex(a.hdr.trap_addr), hex(b.hdr.trap_addr));
             differ("fault access", a.hdr.trap_access.to_string(), b.hdr.trap_access.to_string());
         }
-        differ("retired", exit.retired.to_string(), (budget - b.hdr.budget).to_string());
+        differ("retired", exit.retired.to_string(), (BUDGET - b.hdr.budget).to_string());
         for n in 0..16 {
             differ(&format!("gpr {n}"), hex(a.gpr[n]), hex(b.gpr[n]));
             differ(&format!("vec {n}"), format!("{:?}", a.vec[n]), format!("{:?}", b.vec[n]));
@@ -218,12 +260,9 @@ impl Bench {
         if memory != self.memory() {
             let m = self.memory().to_vec();
             let at = (0..DATA_LEN).find(|&k| memory[k] != m[k]).unwrap_or(0);
-            wrong += &format!("memory at {at:#x}: {:#x} {:#x}\n", memory[at], m[at]);
+            wrong += &format!("memory at {at:#x}: {:#x} {:#x}\n", m[at], memory[at]);
         }
-        if wrong.is_empty() {
-            return Ok(true);
-        }
-        Err(format!("{wrong}{}{}", show(block), self.jit.disassemble(compiled.id)))
+        if wrong.is_empty() { Ok(()) } else { Err(format!("{wrong}{}", show(block))) }
     }
 }
 
