@@ -5,7 +5,7 @@
 //! reserved.
 
 use std::fs::File;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
 
 use emu_linux::sys::fds;
 
@@ -63,7 +63,25 @@ impl HighDescriptors {
 
     /// Reserves what was opened and frees the descriptors below.
     pub fn end(self) {
-        drop(self.placeholders);
+        close_all(self.placeholders);
         fds::reserve_open(&self.inherited);
+    }
+}
+
+/// Closes descriptors, neighbours with one system call.
+fn close_all(fds: Vec<OwnedFd>) {
+    let mut numbers: Vec<u32> = fds.into_iter().map(|fd| fd.into_raw_fd() as u32).collect();
+    numbers.sort_unstable();
+    for run in numbers.chunk_by(|a, b| a + 1 == *b) {
+        let (first, last) = (run[0], run[run.len() - 1]);
+        // SAFETY: the descriptors were owned, and nobody has them any more.
+        let closed = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+        if closed != 0 {
+            // An old kernel, or a filter that does not know the call.
+            // SAFETY: as above.
+            run.iter().for_each(|&fd| unsafe {
+                libc::close(fd as i32);
+            });
+        }
     }
 }

@@ -76,8 +76,14 @@ pub fn run(args: &RunArgs) -> Result<Outcome, Failure> {
     };
     // A program that cannot be run is reported before any plugin creates a file.
     let abi = prepare(&request, u64::MAX)?.abi();
-    let descriptors =
-        HighDescriptors::begin().context("no file descriptors can be set aside for the host")?;
+    // Without plugins nothing the host opens from here on outlives the guest's start.
+    let descriptors = match wanted.as_slice() {
+        [] => None,
+        _ => Some(
+            HighDescriptors::begin()
+                .context("no file descriptors can be set aside for the host")?,
+        ),
+    };
     let engine = Engine::new(
         abi.arch(),
         EngineConfig {
@@ -94,7 +100,9 @@ pub fn run(args: &RunArgs) -> Result<Outcome, Failure> {
     let plugins = Plugins::new(engine.shared().clone(), settings);
     let mut machine = WatchedMachine { engine, plugins };
     machine.plugins.start_all(&wanted).map_err(anyhow::Error::from)?;
-    descriptors.end();
+    if let Some(descriptors) = descriptors {
+        descriptors.end();
+    }
 
     let start = Instant::now();
     let mut process = Process::load(&request, &mut machine)?;
@@ -118,6 +126,8 @@ pub fn run(args: &RunArgs) -> Result<Outcome, Failure> {
         let report = stats::report(&counts, start.elapsed(), &machine.plugins);
         log::say(&report);
     }
+    // The process ends: taking its blocks apart one by one would be wasted.
+    core::mem::forget(machine.engine);
     if let Some(stop) = &stopped {
         tracing::info!("the run was stopped: {}", stop.reason);
     }

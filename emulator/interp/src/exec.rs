@@ -52,9 +52,29 @@ pub struct Exit {
 /// All exceptions masked, in MXCSR: no vector op can trap.
 pub const MXCSR_ALL_MASKED: u32 = 0x1f80;
 
+/// The containers. Memory fresh from the system is zero and pages no block uses stay untouched; an
+/// allocation of that alignment would be cleared by hand, so the alignment is found within one.
+struct Containers {
+    words: Vec<u64>,
+    skip: usize,
+}
+
+impl Containers {
+    fn new() -> Containers {
+        let words = vec![0u64; CONTAINERS * size_of::<Value>() / 8 + align_of::<Value>() / 8];
+        let skip = words.as_ptr().align_offset(align_of::<Value>());
+        Containers { words, skip }
+    }
+
+    /// The container of value 0, followed by the others.
+    fn as_mut_ptr(&mut self) -> *mut Value {
+        self.words[self.skip..][..CONTAINERS * size_of::<Value>() / 8].as_mut_ptr().cast()
+    }
+}
+
 /// The interpreter: executes one block at a time, straight through.
 pub struct Interp {
-    vals: Box<[Value; CONTAINERS]>,
+    vals: Containers,
     helpers: &'static [HelperDesc],
     hook: HookFn,
 }
@@ -68,10 +88,7 @@ impl core::fmt::Debug for Interp {
 impl Interp {
     /// An interpreter for the architecture with these helpers.
     pub fn new(helpers: &'static [HelperDesc], hook: HookFn) -> Interp {
-        // Zeroed memory fresh from the system: pages no block uses stay untouched.
-        // SAFETY: a value is words, and zero is a valid word.
-        let vals = unsafe { Box::new_zeroed().assume_init() };
-        Interp { vals, helpers, hook }
+        Interp { vals: Containers::new(), helpers, hook }
     }
 
     /// Executes `block` from its first op to the exit it takes.

@@ -648,18 +648,18 @@ impl Inst {
     /// Replaces every value operand by its entry in `table`, whose entry for [`Val::NONE`] is
     /// [`Val::NONE`]. The same as [`Inst::map_operands`], without branches on the common path.
     #[inline(always)]
-    pub(crate) fn map_by_table(&mut self, table: &ValTable<Val>) {
+    pub(crate) fn map_by_table(&mut self, table: &ValTable<u16>) {
         let shape = self.op.shape();
-        let (a, b) = (table[self.a.index()], table[self.b.index()]);
+        let (a, b) = (Val(table[self.a.index()]), Val(table[self.b.index()]));
         let none = shape as u8 == Shape::None as u8;
         self.a = if none { self.a } else { a };
         self.b = if none { self.b } else { b };
-        let with_c = self.with_c(table[self.c().index()]).imm;
+        let with_c = self.with_c(Val(table[self.c().index()])).imm;
         self.imm = if shape as u8 == Shape::Abc as u8 { with_c } else { self.imm };
         if shape == Shape::Call {
             let [_, _, c, d] = self.call_args();
             let (c, d) = (table[c.index()], table[d.index()]);
-            self.imm = (self.imm & !0xffff_ffff) | c.0 as u64 | (d.0 as u64) << 16;
+            self.imm = (self.imm & !0xffff_ffff) | u64::from(c) | u64::from(d) << 16;
         }
     }
 

@@ -124,19 +124,19 @@ struct ExitRec {
 
 const NIL: u32 = u32::MAX;
 
-/// An entry of the indirect branch table; generated code reads it.
-#[repr(C)]
-#[derive(Clone, Copy, Debug)]
-struct TableEntry {
-    pc: u64,
-    code: u64,
+/// An entry of the indirect branch table, which generated code reads: guest pc, host address.
+type TableEntry = [u64; 2];
+
+/// An empty entry for place `n`: with a pc that is never looked up there. All zero wherever that
+/// serves, so that a table is memory fresh from the system.
+fn empty(n: usize) -> TableEntry {
+    [u64::from(n == 0), 0]
 }
 
-impl TableEntry {
-    /// An empty entry for place `n`: with a pc that is never looked up there.
-    fn empty(n: usize) -> TableEntry {
-        TableEntry { pc: n as u64 ^ 1, code: 0 }
-    }
+fn empty_table(entries: usize) -> Box<[TableEntry]> {
+    let mut table = vec![[0; 2]; entries].into_boxed_slice();
+    table[0] = empty(0);
+    table
 }
 
 /// The translator and its code.
@@ -189,7 +189,7 @@ impl Jit {
             buffers: Buffers::default(),
             blocks: Vec::new(),
             exits: Vec::new(),
-            table: (0..entries).map(TableEntry::empty).collect(),
+            table: empty_table(entries),
             map: Box::default(),
             pins: Pins::new(arch),
             vectors: VectorPins::new(arch),
@@ -312,9 +312,11 @@ impl Jit {
     /// Drops all code.
     pub fn flush(&mut self) {
         self.arena.reset(self.prologue);
+        if !self.blocks.is_empty() {
+            self.clear_indirect();
+        }
         self.blocks.clear();
         self.exits.clear();
-        self.clear_indirect();
         self.map.points.clear();
         self.map.snaps.clear();
         self.map.pool.clear();
@@ -560,8 +562,8 @@ impl Jit {
         self.blocks[block.0 as usize].valid = false;
         let slot = b.pc as usize & (self.table.len() - 1);
         let code = self.arena.addr(b.off);
-        if self.table[slot].code == code {
-            self.table[slot] = TableEntry::empty(slot);
+        if self.table[slot][1] == code {
+            self.table[slot] = empty(slot);
         }
     }
 
@@ -570,14 +572,14 @@ impl Jit {
         let Some(b) = self.blocks.get(block.0 as usize) else { return };
         if b.valid {
             let slot = b.pc as usize & (self.table.len() - 1);
-            self.table[slot] = TableEntry { pc: b.pc, code: self.arena.addr(b.off) };
+            self.table[slot] = [b.pc, self.arena.addr(b.off)];
         }
     }
 
     /// Forgets all indirect branch targets.
     pub fn clear_indirect(&mut self) {
         for (n, e) in self.table.iter_mut().enumerate() {
-            *e = TableEntry::empty(n);
+            *e = empty(n);
         }
     }
 

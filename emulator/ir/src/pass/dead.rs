@@ -1,6 +1,6 @@
 //! The backward sweep: dead flag definitions, dead values, and the renumbering.
 
-use super::{touch, val_table};
+use super::{number_table, touch, val_table};
 use crate::flags::{ALL, FlagMask};
 use crate::op::ValTable;
 use crate::{Block, Inst, Op, Operand, Target, Val};
@@ -11,12 +11,12 @@ pub(super) struct Dead {
     /// Per op: its result is used, or it has an effect.
     live: Box<ValTable<bool>>,
     /// Per op: its number after the removal.
-    number: Box<ValTable<Val>>,
+    number: Box<ValTable<u16>>,
 }
 
 impl Default for Dead {
     fn default() -> Dead {
-        Dead { live: val_table(false), number: val_table(Val::NONE) }
+        Dead { live: val_table(vec![false; 1 << 16]), number: number_table() }
     }
 }
 
@@ -112,12 +112,12 @@ impl Dead {
             i.map_by_table(&self.number);
             // An op that goes is overwritten by the next one that stays.
             block.insts[usize::from(to)] = i;
-            self.number[at] = Val(to);
+            self.number[at] = to;
             to += u16::from(self.live[at]);
         }
         block.insts.truncate(usize::from(to));
         for insn in &mut block.insns {
-            insn.first = self.number[usize::from(insn.first)].0;
+            insn.first = self.number[usize::from(insn.first)];
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::fold::{FlagDef, Folded, fold, fold_binary, read_flags};
 use super::slots::{Known, Slots};
-use super::{touch, val_table};
+use super::{number_table, touch};
 use crate::op::ValTable;
 use crate::{Block, Inst, Op, Operand, Target, Ty, Val};
 
@@ -11,12 +11,12 @@ use crate::{Block, Inst, Op, Operand, Target, Ty, Val};
 pub(super) struct Forward {
     slots: Slots,
     /// For each op, the value to use for its result.
-    instead: Box<ValTable<Val>>,
+    instead: Box<ValTable<u16>>,
 }
 
 impl Default for Forward {
     fn default() -> Forward {
-        Forward { slots: Slots::default(), instead: val_table(Val::NONE) }
+        Forward { slots: Slots::default(), instead: number_table() }
     }
 }
 
@@ -31,7 +31,7 @@ impl Forward {
             let (before, rest) = insts.split_at_mut(at);
             let i = &mut rest[0];
             i.map_by_table(&self.instead);
-            self.instead[at] = Val(at as u16);
+            self.instead[at] = at as u16;
             let folded = match i.op {
                 // Nothing to fold, nothing to learn.
                 Op::InsnStart
@@ -87,7 +87,7 @@ impl Forward {
             };
             match folded {
                 Folded::Same => {}
-                Folded::Value(v) => self.instead[at] = v,
+                Folded::Value(v) => self.instead[at] = v.0,
                 Folded::Changed(new) => {
                     *i = new;
                     self.settle(before, i, at);
@@ -106,7 +106,7 @@ impl Forward {
             match fold(before, i) {
                 Folded::Same => return,
                 Folded::Value(v) => {
-                    self.instead[at] = v;
+                    self.instead[at] = v.0;
                     return;
                 }
                 Folded::Changed(new) => *i = new,

@@ -13,7 +13,7 @@ mod forward;
 mod slots;
 
 use crate::op::ValTable;
-use crate::{Block, HookSite, Op, Target};
+use crate::{Block, HookSite, Op, Target, Val};
 
 /// A pass by name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -71,13 +71,21 @@ pub fn optimize(block: &mut Block, target: &(impl Target + ?Sized)) {
     Optimizer::default().run(block, target);
 }
 
-/// A table with an entry for every value number. Only the pages in use are ever touched when
-/// `fill` is zero; the others are written once.
-fn val_table<T: Copy + core::fmt::Debug>(fill: T) -> Box<ValTable<T>> {
-    match vec![fill; 1 << 16].into_boxed_slice().try_into() {
+/// A table with an entry for every value number. Zeroed memory comes fresh from the system, so only
+/// the pages in use are ever touched.
+fn val_table<T: core::fmt::Debug>(zeroed: Vec<T>) -> Box<ValTable<T>> {
+    match zeroed.into_boxed_slice().try_into() {
         Ok(table) => table,
         Err(_) => unreachable!("the vector has that length"),
     }
+}
+
+/// A table of value numbers whose entry for [`Val::NONE`] is [`Val::NONE`]; the others are to be
+/// written before they are read.
+fn number_table() -> Box<ValTable<u16>> {
+    let mut table = val_table(vec![0; 1 << 16]);
+    table[Val::NONE.index()] = Val::NONE.0;
+    table
 }
 
 /// What a helper call or a hook does to the state a pass tracks.
