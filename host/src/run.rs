@@ -94,6 +94,7 @@ pub fn run(args: &RunArgs) -> Result<Outcome, Failure> {
             },
             max_instructions: args.max_instructions,
             count_callbacks: args.stats,
+            measure: args.stats,
         },
     );
     let settings = Settings { search, out_dir, policy: config.on_plugin_failure, continued: false };

@@ -6,8 +6,8 @@ use crate::{CpuHeader, HelperDesc, X87Unit};
 
 /// Where a lifter gets guest code from.
 pub trait CodeSource {
-    /// The readable guest bytes from `pc` on: at least up to the end of the page, and at least 16
-    /// bytes unless the bytes after them cannot be read. Empty when `pc` itself cannot be fetched.
+    /// Readable guest bytes from `pc` on: at least 16 unless the bytes after them cannot be read.
+    /// Empty when `pc` itself cannot be fetched.
     fn window(&mut self, pc: u64) -> &[u8];
 }
 
@@ -98,7 +98,19 @@ pub unsafe trait GuestArch: Sync + core::fmt::Debug {
     unsafe fn write_reg(&self, cpu: *mut CpuHeader, id: u32, data: &[u8]) -> bool;
     /// Lifts the block at `pc`. Never fails: an instruction that cannot be fetched, decoded or
     /// lifted becomes a trap op at its place.
-    fn lift(&self, pc: u64, code: &mut dyn CodeSource, options: &LiftOptions) -> Block;
+    fn lift(&self, pc: u64, code: &mut dyn CodeSource, options: &LiftOptions) -> Block {
+        let mut block = Block::default();
+        self.lift_into(pc, code, options, &mut block);
+        block
+    }
+    /// [`GuestArch::lift`] into a block whose memory is used again; what it held is replaced.
+    fn lift_into(
+        &self,
+        pc: u64,
+        code: &mut dyn CodeSource,
+        options: &LiftOptions,
+        block: &mut Block,
+    );
     /// Slots of 8 bytes that hold the registers programs use most, in the order of their numbers; a
     /// tier may keep them in host registers across blocks.
     fn hot_slots(&self) -> &'static [u32] {

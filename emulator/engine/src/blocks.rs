@@ -1,34 +1,59 @@
 //! The block map: translated blocks by guest pc, and by the pages they came from.
 
-use std::cell::Cell;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::rc::Rc;
 
-use emu_ir::Block;
+use emu_ir::{CounterSite, HookSite, Inst, Ops};
 use emu_jit::CompiledBlock;
 use emu_mem::PAGE;
 use plugin_api::abi::BlockInfo;
 
-use crate::registry::Subscription;
-
-/// A translated block with what must live as long as it.
+/// A translated block. What the run loop looks at fills one cache line.
 #[derive(Debug)]
+#[repr(align(64))]
 pub(crate) struct Entry {
-    /// The instrumented IR.
-    pub block: Block,
-    /// What block callbacks get; hook sites hold its address.
-    pub info: Box<BlockInfo>,
-    /// The subscriptions whose cells the block names.
-    #[expect(dead_code, reason = "kept alive for the hook sites, never read")]
-    pub subscriptions: Vec<Rc<Subscription>>,
-    /// For blocks on pages that are written too often to be watched: the code bytes, compared
-    /// before every execution.
-    pub snapshot: Option<Vec<(u64, Box<[u8]>)>>,
+    /// Guest pc of the first instruction.
+    pub pc: u64,
+    /// The block's machine code, in this generation of the code cache.
+    machine: (emu_jit::Entry, emu_jit::BlockId, u32),
+    /// What tier 1 has made of the block.
+    state: State,
+    /// The passes have run over the ops.
+    pub optimized: bool,
+    /// Number of guest instructions.
+    pub insns: u16,
     /// Executions by tier 0 so far.
-    pub runs: Cell<u32>,
-    /// The block's machine code.
-    pub code: Cell<Code>,
+    pub runs: u32,
+    /// The instrumented ops, unless machine code has taken their place.
+    pub insts: Option<Box<[Inst]>>,
+    /// The second page the code lies on; the page of `pc` if there is none.
+    second_page: u64,
+    /// What few blocks have.
+    rare: Option<Box<Rare>>,
+}
+
+const _: () = assert!(size_of::<Entry>() == 64);
+
+/// What few blocks have.
+#[derive(Debug, Default)]
+struct Rare {
+    /// Further pages.
+    pages: Vec<u64>,
+    hooks: Box<[HookSite]>,
+    counters: Box<[CounterSite]>,
+    info: Option<Box<BlockInfo>>,
+    snapshot: Option<Snapshot>,
+}
+
+/// Code bytes to compare before every execution, by address.
+pub(crate) type Snapshot = Vec<(u64, Box<[u8]>)>;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    None,
+    Never,
+    Once,
+    Compiled,
 }
 
 /// What tier 1 has made of a block.
@@ -38,8 +63,118 @@ pub(crate) enum Code {
     None,
     /// Tier 1 cannot compile it.
     Never,
+    /// It is not to be compiled: made for a single execution.
+    Once,
     /// This, in this generation of the code cache.
-    Compiled(u64, CompiledBlock),
+    Compiled(u32, CompiledBlock),
+}
+
+impl Entry {
+    /// A block with these ops.
+    pub fn new(ops: Ops<'_>) -> Entry {
+        let mut entry = Entry {
+            pc: ops.pc,
+            machine: (emu_jit::Entry::NOWHERE, emu_jit::BlockId(0), 0),
+            state: State::None,
+            optimized: false,
+            insns: 0,
+            runs: 0,
+            insts: Some(ops.insts.into()),
+            second_page: ops.pc & !(PAGE - 1),
+            rare: None,
+        };
+        for i in ops.insns() {
+            entry.insns += 1;
+            entry.note_page(i.pc);
+            entry.note_page(i.pc + u64::from(i.len.max(1)) - 1);
+        }
+        if !ops.hooks.is_empty() || !ops.counters.is_empty() {
+            let rare = entry.rare.get_or_insert_default();
+            (rare.hooks, rare.counters) = (ops.hooks.into(), ops.counters.into());
+        }
+        entry
+    }
+
+    fn note_page(&mut self, addr: u64) {
+        let first = self.pc & !(PAGE - 1);
+        let page = addr & !(PAGE - 1);
+        if page == first || page == self.second_page {
+            return;
+        }
+        if self.second_page == first {
+            self.second_page = page;
+            return;
+        }
+        let pages = &mut self.rare.get_or_insert_default().pages;
+        if !pages.contains(&page) {
+            pages.push(page);
+        }
+    }
+
+    /// The pages the code lies on, each once.
+    pub fn pages(&self) -> impl Iterator<Item = u64> {
+        let first = self.pc & !(PAGE - 1);
+        let second = (self.second_page != first).then_some(self.second_page);
+        let more = self.rare.as_deref().map_or(&[][..], |r| &r.pages);
+        [first].into_iter().chain(second).chain(more.iter().copied())
+    }
+
+    /// The ops and their sites, if the block still has them.
+    #[inline]
+    pub fn ops(&self) -> Option<Ops<'_>> {
+        let insts = self.insts.as_deref()?;
+        let (hooks, counters) =
+            self.rare.as_deref().map_or((&[][..], &[][..]), |r| (&*r.hooks, &*r.counters));
+        Some(Ops { pc: self.pc, insts, hooks, counters })
+    }
+
+    /// What tier 1 has made of the block.
+    #[inline]
+    pub fn code(&self) -> Code {
+        match self.state {
+            State::None => Code::None,
+            State::Never => Code::Never,
+            State::Once => Code::Once,
+            State::Compiled => {
+                let (entry, id, generation) = self.machine;
+                Code::Compiled(generation, CompiledBlock { id, entry })
+            }
+        }
+    }
+
+    /// Notes what tier 1 has made of the block.
+    pub fn set_code(&mut self, code: Code) {
+        self.state = match code {
+            Code::None => State::None,
+            Code::Never => State::Never,
+            Code::Once => State::Once,
+            Code::Compiled(generation, c) => {
+                self.machine = (c.entry, c.id, generation);
+                State::Compiled
+            }
+        };
+    }
+
+    /// What block callbacks get; hook sites hold its address. Where somebody watches blocks.
+    pub fn info(&self) -> Option<&BlockInfo> {
+        self.rare.as_deref()?.info.as_deref()
+    }
+
+    /// Keeps the description of the block with it.
+    pub fn set_info(&mut self, info: Box<BlockInfo>) {
+        self.rare.get_or_insert_default().info = Some(info);
+    }
+
+    /// For blocks on pages that are written too often to be watched: what they were made of.
+    #[inline]
+    pub fn snapshot(&self) -> Option<&Snapshot> {
+        self.rare.as_deref()?.snapshot.as_ref()
+    }
+
+    /// Has the block's code compared before every execution.
+    pub fn set_snapshot(&mut self, snapshot: Snapshot) {
+        self.rare.get_or_insert_default().snapshot = Some(snapshot);
+    }
 }
 
 /// Index of a block in the map.
@@ -67,82 +202,94 @@ impl Hasher for PcHasher {
 
 pub(crate) type PcMap<V> = HashMap<u64, V, BuildHasherDefault<PcHasher>>;
 
-const CACHE: usize = 1 << 12;
+const CACHE: usize = 1 << 13;
 
 /// All blocks.
 #[derive(Debug)]
 pub(crate) struct BlockMap {
     by_pc: PcMap<BlockId>,
-    entries: Vec<Option<Rc<Entry>>>,
+    /// Those in `free` are vacant.
+    entries: Vec<Entry>,
     free: Vec<BlockId>,
     by_page: PcMap<Vec<BlockId>>,
-    /// Direct-mapped front of `by_pc`.
-    cache: Box<[Option<Rc<Entry>>]>,
+    /// Direct-mapped front of `by_pc`: pc and block number.
+    cache: Box<[(u64, u64)]>,
 }
 
 impl BlockMap {
     pub fn new() -> BlockMap {
-        BlockMap {
+        let mut map = BlockMap {
             by_pc: PcMap::default(),
             entries: Vec::new(),
             free: Vec::new(),
             by_page: PcMap::default(),
-            cache: vec![None; CACHE].into_boxed_slice(),
-        }
+            // Zeroed memory fresh from the system.
+            cache: vec![(0, 0); CACHE].into_boxed_slice(),
+        };
+        map.forget(0);
+        map
     }
 
     fn slot(pc: u64) -> usize {
-        (pc ^ pc >> 12) as usize & (CACHE - 1)
+        (pc ^ pc >> 13) as usize & (CACHE - 1)
+    }
+
+    /// Empties a place of the cache, with a pc that is never looked up there: 0 belongs to place 0.
+    fn forget(&mut self, slot: usize) {
+        self.cache[slot] = (u64::from(slot == 0), 0);
     }
 
     /// The block at `pc`.
     #[inline(always)]
-    pub fn get(&mut self, pc: u64) -> Option<&Rc<Entry>> {
-        let slot = Self::slot(pc);
-        let hit = matches!(&self.cache[slot], Some(e) if e.block.pc == pc);
-        if !hit {
-            let id = *self.by_pc.get(&pc)?;
-            self.cache[slot] = self.entries[id.0 as usize].clone();
+    pub fn get(&mut self, pc: u64) -> Option<&mut Entry> {
+        let place = &mut self.cache[Self::slot(pc)];
+        if place.0 != pc {
+            *place = (pc, u64::from(self.by_pc.get(&pc)?.0));
         }
-        self.cache[slot].as_ref()
+        self.entries.get_mut(place.1 as usize)
     }
 
     /// The block at `pc`, for a look.
     pub fn peek(&self, pc: u64) -> Option<&Entry> {
-        self.entries[self.by_pc.get(&pc)?.0 as usize].as_deref()
+        self.entries.get(self.by_pc.get(&pc)?.0 as usize)
     }
 
-    /// Adds a block.
-    pub fn insert(&mut self, entry: Entry) -> Rc<Entry> {
-        let pc = entry.block.pc;
-        let pages = pages_of(&entry.block);
-        let entry = Rc::new(entry);
-        let id = match self.free.pop() {
-            Some(id) => {
-                self.entries[id.0 as usize] = Some(entry.clone());
-                id
-            }
-            None => {
-                self.entries.push(Some(entry.clone()));
-                BlockId(self.entries.len() as u32 - 1)
-            }
-        };
-        if let Some(old) = self.by_pc.insert(pc, id) {
-            self.entries[old.0 as usize] = None;
+    /// Adds a block, in the place of one at the same pc.
+    pub fn insert(&mut self, entry: Entry) -> &mut Entry {
+        let pc = entry.pc;
+        if let Some(old) = self.by_pc.remove(&pc) {
             self.unlist(old);
-            self.free.push(old);
+            self.vacate(old);
         }
-        self.cache[Self::slot(pc)] = Some(entry.clone());
-        for page in pages {
+        let id = self.free.pop().unwrap_or(BlockId(self.entries.len() as u32));
+        for page in entry.pages() {
             self.by_page.entry(page).or_default().push(id);
         }
-        entry
+        self.by_pc.insert(pc, id);
+        self.cache[Self::slot(pc)] = (pc, u64::from(id.0));
+        let at = id.0 as usize;
+        if at == self.entries.len() {
+            self.entries.push(entry);
+        } else {
+            self.entries[at] = entry;
+        }
+        &mut self.entries[at]
     }
 
+    /// Takes a block from the lists of its pages.
     fn unlist(&mut self, id: BlockId) {
-        for ids in self.by_page.values_mut() {
-            ids.retain(|&i| i != id);
+        for page in self.entries[id.0 as usize].pages() {
+            if let Some(ids) = self.by_page.get_mut(&page) {
+                ids.retain(|&i| i != id);
+            }
         }
+    }
+
+    /// Frees what a block that is in no list any more holds.
+    fn vacate(&mut self, id: BlockId) {
+        let entry = &mut self.entries[id.0 as usize];
+        (entry.insts, entry.rare) = (None, None);
+        self.free.push(id);
     }
 
     /// Drops every block with code in `start..end`, telling `gone` of each; how many.
@@ -157,20 +304,16 @@ impl BlockMap {
         let mut dropped = 0;
         for page in pages {
             for id in self.by_page.remove(&page).unwrap_or_default() {
-                let Some(entry) = self.entries[id.0 as usize].take() else { continue };
-                gone(&entry);
-                let pc = entry.block.pc;
+                let entry = &self.entries[id.0 as usize];
+                gone(entry);
+                let pc = entry.pc;
                 self.by_pc.remove(&pc);
                 let slot = Self::slot(pc);
-                if matches!(&self.cache[slot], Some(e) if e.block.pc == pc) {
-                    self.cache[slot] = None;
+                if self.cache[slot].0 == pc {
+                    self.forget(slot);
                 }
-                for other in pages_of(&entry.block) {
-                    if let Some(ids) = self.by_page.get_mut(&other) {
-                        ids.retain(|&i| i != id);
-                    }
-                }
-                self.free.push(id);
+                self.unlist(id);
+                self.vacate(id);
                 dropped += 1;
             }
         }
@@ -179,34 +322,21 @@ impl BlockMap {
 
     /// Drops everything.
     pub fn clear(&mut self) {
+        if self.entries.is_empty() {
+            return;
+        }
         self.by_pc.clear();
         self.entries.clear();
         self.free.clear();
         self.by_page.clear();
-        self.cache.fill(None);
+        self.cache.fill((0, 0));
+        self.forget(0);
     }
 
     /// Number of blocks.
     pub fn len(&self) -> usize {
         self.by_pc.len()
     }
-}
-
-/// The pages a block's code lies on, each once.
-pub(crate) fn pages_of(block: &Block) -> Vec<u64> {
-    let mut pages = Vec::with_capacity(2);
-    let mut note = |addr: u64| {
-        let page = addr & !(PAGE - 1);
-        if !pages.contains(&page) {
-            pages.push(page);
-        }
-    };
-    note(block.pc);
-    for i in &block.insns {
-        note(i.pc);
-        note(i.pc + u64::from(i.len.max(1)) - 1);
-    }
-    pages
 }
 
 #[cfg(test)]
@@ -218,15 +348,7 @@ mod tests {
         for &(pc, len) in pcs {
             b.insn_start(pc, len);
         }
-        let info = Box::new(BlockInfo { struct_size: 0, insn_count: 0, pc: 0, size: 0 });
-        Entry {
-            block: b.finish(),
-            info,
-            subscriptions: Vec::new(),
-            snapshot: None,
-            runs: Cell::new(0),
-            code: Cell::new(Code::None),
-        }
+        Entry::new((&b.finish()).into())
     }
 
     #[test]
@@ -248,7 +370,37 @@ mod tests {
         m.insert(entry(&[(0x1000, 4)]));
         m.insert(entry(&[(0x1000, 2)]));
         assert_eq!(m.len(), 1);
-        assert_eq!(m.get(0x1000).map(|e| e.block.insns[0].len), Some(2));
+        assert_eq!(m.get(0x1000).and_then(|e| Some(e.ops()?.insns().next()?.len)), Some(2));
         assert_eq!(m.invalidate(0x1000, 0x2000, |_| ()), 1);
+    }
+
+    #[test]
+    fn an_empty_place_of_the_cache_is_no_block() {
+        let mut m = BlockMap::new();
+        m.insert(entry(&[(0x5000, 1)]));
+        for pc in [0, 1, u64::MAX, 0x5001] {
+            assert!(m.get(pc).is_none(), "{pc:#x}");
+        }
+        m.invalidate(0x5000, 0x6000, |_| ());
+        for pc in [0, 1, 0x5000] {
+            assert!(m.get(pc).is_none(), "{pc:#x}");
+        }
+        m.clear();
+        assert!(m.get(0).is_none());
+    }
+
+    #[test]
+    fn a_block_that_jumps_about_is_on_all_its_pages() {
+        let jumpy = entry(&[(0x1ffe, 4), (0x7000, 1), (0x9fff, 2), (0x1000, 1)]);
+        assert_eq!(
+            jumpy.pages().collect::<Vec<_>>(),
+            [0x1000, 0x2000, 0x7000, 0x9000, 0xa000]
+        );
+        let mut m = BlockMap::new();
+        for page in jumpy.pages() {
+            m.insert(entry(&[(0x1ffe, 4), (0x7000, 1), (0x9fff, 2), (0x1000, 1)]));
+            assert_eq!(m.invalidate(page, page + 1, |_| ()), 1, "{page:#x}");
+            assert_eq!(m.len(), 0);
+        }
     }
 }

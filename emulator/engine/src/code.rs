@@ -3,60 +3,104 @@
 use emu_cpu::CodeSource;
 use emu_mem::{AddressSpace, PAGE, Prot, access};
 
-/// Copies code out of guest memory, a page at a time.
-pub(crate) struct GuestCode<'a> {
-    space: &'a AddressSpace,
-    buf: Vec<u8>,
-    /// Guest address of `buf[0]`.
-    start: u64,
+/// What was asked about pages before, as long as the guest's mappings stay as they are.
+#[derive(Debug)]
+pub(crate) struct KnownPages {
+    changes: u64,
+    /// Direct-mapped: pages the guest may execute.
+    executable: [u64; KnownPages::SIZE],
+    /// Direct-mapped: pages whose blocks a store is sure to drop.
+    watched: [u64; KnownPages::SIZE],
 }
 
-/// Enough beyond the page for the longest instruction.
-const OVERLAP: u64 = 16;
+impl Default for KnownPages {
+    fn default() -> KnownPages {
+        let none = [u64::MAX; KnownPages::SIZE];
+        KnownPages { changes: 0, executable: none, watched: none }
+    }
+}
+
+impl KnownPages {
+    const SIZE: usize = 64;
+
+    fn place(&mut self, space: &AddressSpace, page: u64) -> usize {
+        if self.changes != space.changes() {
+            *self = KnownPages { changes: space.changes(), ..KnownPages::default() };
+        }
+        (page / PAGE) as usize % KnownPages::SIZE
+    }
+
+    fn is_executable(&mut self, space: &AddressSpace, page: u64) -> bool {
+        let n = self.place(space, page);
+        if self.executable[n] == page {
+            return true;
+        }
+        let yes = space.find(page).is_some_and(|(_, _, m)| m.prot.has(Prot::EXEC));
+        if yes {
+            self.executable[n] = page;
+        }
+        yes
+    }
+
+    /// Sees to it that a store to `page` is noticed.
+    pub fn watch(&mut self, space: &mut AddressSpace, page: u64) {
+        let n = self.place(space, page);
+        if self.watched[n] == page {
+            return;
+        }
+        match space.protect_code(page) {
+            Ok(_) => self.watched[n] = page,
+            Err(e) => tracing::error!("{e}"),
+        }
+    }
+}
+
+/// Copies code out of guest memory, a piece at a time.
+pub(crate) struct GuestCode<'a> {
+    space: &'a AddressSpace,
+    pages: &'a mut KnownPages,
+    buf: [u8; PIECE],
+    /// Guest address of `buf[0]`.
+    start: u64,
+    len: usize,
+}
+
+/// An ordinary block and somewhat more.
+const PIECE: usize = 112;
+
+/// Enough for the longest instruction.
+const LONGEST: usize = 16;
 
 impl<'a> GuestCode<'a> {
-    pub fn new(space: &'a AddressSpace, buf: Vec<u8>) -> GuestCode<'a> {
-        GuestCode { space, buf, start: 1 }
-    }
-
-    /// Gives the buffer back for the next block.
-    pub fn into_buf(self) -> Vec<u8> {
-        self.buf
-    }
-
-    fn readable(&self, page: u64) -> bool {
-        self.space.find(page).is_some_and(|(_, _, m)| m.prot.has(Prot::EXEC))
+    pub fn new(space: &'a AddressSpace, pages: &'a mut KnownPages) -> GuestCode<'a> {
+        GuestCode { space, pages, buf: [0; PIECE], start: 1, len: 0 }
     }
 
     fn fill(&mut self, pc: u64) {
         let page = pc & !(PAGE - 1);
-        self.buf.clear();
-        self.start = pc;
-        if !self.readable(page) {
+        (self.start, self.len) = (pc, 0);
+        if !self.pages.is_executable(self.space, page) {
             return;
         }
         let next = page + PAGE;
-        let mut end = next;
-        if next - pc < OVERLAP && self.readable(next) {
-            end += OVERLAP;
+        let mut len = PIECE.min((next - pc) as usize);
+        if len < LONGEST && self.pages.is_executable(self.space, next) {
+            len = LONGEST;
         }
-        self.buf.resize((end - pc) as usize, 0);
-        if let Err(fault) = access::read(pc, &mut self.buf) {
-            self.buf.truncate(fault.addr.saturating_sub(pc) as usize);
-        }
+        self.len = match access::read(pc, &mut self.buf[..len]) {
+            Ok(()) => len,
+            Err(fault) => (fault.addr.saturating_sub(pc) as usize).min(len),
+        };
     }
 }
 
 impl CodeSource for GuestCode<'_> {
     fn window(&mut self, pc: u64) -> &[u8] {
         let have = pc.wrapping_sub(self.start);
-        let left = (self.buf.len() as u64).saturating_sub(have);
-        let page_end = (pc & !(PAGE - 1)) + PAGE;
-        let enough = left >= OVERLAP || (left > 0 && self.start + self.buf.len() as u64 > page_end);
-        if !enough {
+        if have >= self.len as u64 || self.len - have as usize <= LONGEST {
             self.fill(pc);
-            return &self.buf;
+            return &self.buf[..self.len];
         }
-        &self.buf[have as usize..]
+        &self.buf[have as usize..self.len]
     }
 }

@@ -125,19 +125,24 @@ pub struct Omit {
 }
 
 /// The instrumented form of `block`. `verdicts[i]` is the verdict on instruction i; `info` is the
-/// address of the block description passed to block callbacks.
+/// address of the block description passed to block callbacks. The memory of `out` is used again.
 pub fn instrument(
     block: &Block,
     plan: &Plan,
     verdicts: &[Verdict],
     info: usize,
     omit: Omit,
+    mut out: Block,
 ) -> Block {
+    let (mut hooks, mut counters) =
+        (core::mem::take(&mut out.hooks), core::mem::take(&mut out.counters));
+    hooks.clear();
+    counters.clear();
     let mut w = Writer {
         plan,
-        out: Builder::new(block.pc),
-        hooks: Vec::new(),
-        counters: Vec::new(),
+        out: Builder::reusing(out, block.pc),
+        hooks,
+        counters,
         map: Vec::with_capacity(block.insts.len()),
         pc: block.pc,
         info,
@@ -170,11 +175,11 @@ pub struct Owed {
 
 /// What the counters lack when instruction number `fault` of an instrumented block did not
 /// complete: the events of the instructions before it and behind the last op that paid.
-pub fn owed(block: &Block, fault: usize) -> Owed {
+pub fn owed(insts: &[Inst], fault: usize) -> Owed {
     let mut owed = Owed::default();
     let mut insn = 0;
     let mut counted = true;
-    for i in &block.insts {
+    for i in insts {
         match i.op {
             Op::InsnStart => {
                 owed.insns += u64::from(!counted);

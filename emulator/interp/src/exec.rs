@@ -7,7 +7,7 @@
 //! [`Val::NONE`] names a container that is never written, so an absent operand reads as 0.
 
 use emu_cpu::{CpuHeader, HelperDesc};
-use emu_ir::{Block, HookKind, HookSite, Inst, JumpKind, Op, TrapKind, Ty, Val, scalar};
+use emu_ir::{HookKind, HookSite, Inst, JumpKind, Op, Ops, TrapKind, Ty, Val, scalar};
 use emu_mem::MemFault;
 
 use crate::{Value, memory, simd, vec};
@@ -107,7 +107,13 @@ impl Interp {
     /// the cells of its counters stay alive until `run` returns. The thread has the fault handler
     /// of `emu_mem` installed.
     #[inline]
-    pub unsafe fn run(&mut self, cpu: *mut CpuHeader, block: &Block, mxcsr_masks: u32) -> Exit {
+    pub unsafe fn run<'a>(
+        &mut self,
+        cpu: *mut CpuHeader,
+        block: impl Into<Ops<'a>>,
+        mxcsr_masks: u32,
+    ) -> Exit {
+        let block = block.into();
         // SAFETY: the caller's promises are those of `execute`.
         unsafe {
             if mxcsr_masks & MXCSR_ALL_MASKED == MXCSR_ALL_MASKED {
@@ -125,7 +131,7 @@ impl Interp {
     unsafe fn execute<const SIMD: bool>(
         &mut self,
         cpu: *mut CpuHeader,
-        block: &Block,
+        block: Ops<'_>,
         mxcsr_masks: u32,
     ) -> Exit {
         let vals = Vals(self.vals.as_mut_ptr());
@@ -523,7 +529,7 @@ unsafe fn call(
 /// # Safety
 /// The hook's: `cpu` is live and holds the whole state, the block stays alive during the call.
 #[inline(never)]
-unsafe fn hook(f: HookFn, cpu: *mut CpuHeader, block: &Block, vals: Vals, i: &Inst, insn: &Inst) {
+unsafe fn hook(f: HookFn, cpu: *mut CpuHeader, block: Ops<'_>, vals: Vals, i: &Inst, insn: &Inst) {
     let site = &block.hooks[i.imm as usize];
     let (size, data) = match (i.a.is_some(), i.b.is_some()) {
         (false, _) => (0, core::ptr::null()),
@@ -550,7 +556,7 @@ unsafe fn hook(f: HookFn, cpu: *mut CpuHeader, block: &Block, vals: Vals, i: &In
 /// # Safety
 /// The cell is alive.
 #[inline(never)]
-unsafe fn count(block: &Block, i: &Inst) {
+unsafe fn count(block: Ops<'_>, i: &Inst) {
     let site = &block.counters[i.imm as usize];
     let cell = site.cell as *mut u64;
     // SAFETY: the caller's promise.

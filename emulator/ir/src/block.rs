@@ -1,6 +1,6 @@
 //! A lifted block.
 
-use crate::Inst;
+use crate::{Inst, Op};
 
 /// A guest instruction of a block.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -96,7 +96,47 @@ pub struct Block {
     pub counters: Vec<CounterSite>,
 }
 
+/// What executing a block needs of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Ops<'a> {
+    /// Guest pc of the first instruction.
+    pub pc: u64,
+    /// The ops; the last one is a terminator.
+    pub insts: &'a [Inst],
+    /// Hook sites.
+    pub hooks: &'a [HookSite],
+    /// Counter sites.
+    pub counters: &'a [CounterSite],
+}
+
+impl<'a> From<&'a Block> for Ops<'a> {
+    fn from(b: &'a Block) -> Ops<'a> {
+        Ops { pc: b.pc, insts: &b.insts, hooks: &b.hooks, counters: &b.counters }
+    }
+}
+
+impl Ops<'_> {
+    /// The guest instructions, as their [`Op::InsnStart`]s describe them.
+    pub fn insns(&self) -> impl Iterator<Item = GuestInsn> {
+        let starts = self.insts.iter().enumerate().filter(|(_, i)| i.op == Op::InsnStart);
+        starts.map(|(n, i)| GuestInsn { pc: i.imm, len: i.a.0 as u8, first: n as u16 })
+    }
+}
+
 impl Block {
+    /// Makes this block the one `ops` are of, in the memory it has.
+    pub fn copy_from(&mut self, ops: Ops<'_>) {
+        self.pc = ops.pc;
+        self.insts.clear();
+        self.insts.extend_from_slice(ops.insts);
+        self.insns.clear();
+        self.insns.extend(ops.insns());
+        self.hooks.clear();
+        self.hooks.extend_from_slice(ops.hooks);
+        self.counters.clear();
+        self.counters.extend_from_slice(ops.counters);
+    }
+
     /// Guest bytes covered, from the first instruction's start to the last one's end when the
     /// block is contiguous.
     pub fn guest_len(&self) -> u64 {

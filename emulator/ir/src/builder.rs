@@ -52,6 +52,16 @@ impl Builder {
         Builder { block: Block { pc, insts, insns, ..Block::default() } }
     }
 
+    /// Starts a block at `pc` in the memory of another.
+    pub fn reusing(mut block: Block, pc: u64) -> Builder {
+        block.pc = pc;
+        block.insts.clear();
+        block.insns.clear();
+        block.hooks.clear();
+        block.counters.clear();
+        Builder { block }
+    }
+
     /// Ops so far.
     pub fn len(&self) -> usize {
         self.block.insts.len()
@@ -345,9 +355,7 @@ impl Builder {
     }
 
     /// The finished block.
-    pub fn finish(mut self) -> Block {
-        self.block.insts.shrink_to_fit();
-        self.block.insns.shrink_to_fit();
+    pub fn finish(self) -> Block {
         self.block
     }
 }

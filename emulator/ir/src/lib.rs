@@ -31,7 +31,7 @@ mod vec_op;
 mod vec_table;
 mod verify;
 
-pub use block::{Block, CounterSite, GuestInsn, HookKind, HookSite};
+pub use block::{Block, CounterSite, GuestInsn, HookKind, HookSite, Ops};
 pub use builder::{Addr, Builder};
 pub use cond::Cond;
 pub use flags::{FlagKind, FlagMask};

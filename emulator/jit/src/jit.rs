@@ -26,7 +26,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Config {
-        Config { code_bytes: 64 << 20, table_entries: 1 << 14 }
+        Config { code_bytes: 64 << 20, table_entries: 1 << 16 }
     }
 }
 
@@ -37,6 +37,11 @@ pub struct BlockId(pub u32);
 /// Where to enter a block. Valid until the next flush.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Entry(u64);
+
+impl Entry {
+    /// No place at all; not to be entered.
+    pub const NOWHERE: Entry = Entry(0);
+}
 
 /// An exit that can be linked to a block. Valid until the next flush.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,8 +54,6 @@ pub struct CompiledBlock {
     pub id: BlockId,
     /// Where to enter.
     pub entry: Entry,
-    /// Bytes of machine code.
-    pub size: usize,
 }
 
 /// How control came back. The guest pc is in the header; for traps, the trap too.
@@ -407,7 +410,7 @@ impl Jit {
         self.stats.insns += block.insns.len() as u64;
         self.stats.code_bytes += size as u64;
         self.stats.nanos += started.elapsed().as_nanos() as u64;
-        Ok(CompiledBlock { id: BlockId(id), entry: Entry(self.arena.addr(off)), size })
+        Ok(CompiledBlock { id: BlockId(id), entry: Entry(self.arena.addr(off)) })
     }
 
     /// Runs from `entry` until control comes back.

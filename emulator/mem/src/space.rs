@@ -89,12 +89,20 @@ pub struct AddressSpace {
     ranges: BTreeMap<u64, (u64, Mapping)>,
     /// Pages that hold translated code and are write-protected because of it.
     code: HashSet<u64>,
+    /// Grows with every change.
+    changes: u64,
 }
 
 impl AddressSpace {
     /// An empty space.
     pub fn new() -> AddressSpace {
         AddressSpace::default()
+    }
+
+    /// Another number after every change of mappings or protections and after every
+    /// [`AddressSpace::release_code`].
+    pub fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// The mapping that contains `addr`: (start, end, mapping).
@@ -150,6 +158,7 @@ impl AddressSpace {
 
     /// Records that nothing is mapped at `start..end` any more. Page-aligned.
     pub fn remove(&mut self, start: u64, end: u64) {
+        self.changes += 1;
         self.code.retain(|&p| p + PAGE <= start || p >= end);
         self.split_at(start);
         self.split_at(end);
@@ -161,6 +170,7 @@ impl AddressSpace {
 
     /// Records a change of protection. Page-aligned; parts not mapped are skipped.
     pub fn protect(&mut self, start: u64, end: u64, prot: Prot) {
+        self.changes += 1;
         self.code.retain(|&p| p + PAGE <= start || p >= end);
         self.split_at(start);
         self.split_at(end);
@@ -248,6 +258,7 @@ impl AddressSpace {
     /// Undoes [`AddressSpace::protect_code`]; the caller has dropped the page's blocks. Returns
     /// whether the page was watched.
     pub fn release_code(&mut self, page: u64) -> Result<bool, MapError> {
+        self.changes += 1;
         if !self.code.remove(&page) {
             return Ok(false);
         }

@@ -4,7 +4,7 @@ use emu_cpu::{CodeSource, CpuHeader, GuestArch, HelperDesc, LiftOptions, RegDesc
 use emu_ir::Block;
 
 use crate::state::{seg, slot};
-use crate::{Mode, X86Cpu, helper, lift_block, mxcsr, regs};
+use crate::{Mode, X86Cpu, helper, lift_block_into, mxcsr, regs};
 
 /// x86 in one mode.
 #[derive(Debug)]
@@ -189,8 +189,14 @@ unsafe impl GuestArch for X86Arch {
         regs::write(unsafe { &mut *cpu.cast::<X86Cpu>() }, self.long_mode(), id, data)
     }
 
-    fn lift(&self, pc: u64, code: &mut dyn CodeSource, options: &LiftOptions) -> Block {
-        lift_block(self.mode, pc, code, options)
+    fn lift_into(
+        &self,
+        pc: u64,
+        code: &mut dyn CodeSource,
+        options: &LiftOptions,
+        block: &mut Block,
+    ) {
+        lift_block_into(self.mode, pc, code, options, block);
     }
 
     fn x87_unit(&self) -> Option<&'static X87Unit> {

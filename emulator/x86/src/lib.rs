@@ -14,5 +14,5 @@ pub mod regs;
 pub mod state;
 
 pub use arch::{I386, X86_64, X86Arch};
-pub use lift::{Mode, lift_block};
+pub use lift::{Mode, lift_block, lift_block_into};
 pub use state::X86Cpu;

@@ -8,20 +8,21 @@ use std::rc::Rc;
 use emu_cpu::{CpuHeader, GuestArch, LiftOptions, Trap};
 use emu_interp::{Interp, MXCSR_ALL_MASKED};
 use emu_ir::pass::Optimizer;
-use emu_ir::{HookKind, TrapKind};
+use emu_ir::{Block, HookKind, TrapKind};
 use emu_jit::Jit;
 use emu_mem::{PAGE, access};
 use plugin_api::abi::{self, block_exit};
 
 use crate::attention;
 use crate::blocks::{BlockMap, Code, Entry, PcMap};
+use crate::code::KnownPages;
 use crate::counters::CounterKind;
 use crate::events;
-use crate::instrument::{Omit, Plan, Verdict, owed};
+use crate::instrument::{Omit, Owed, Plan, Verdict, owed};
 use crate::shared::Shared;
 use crate::stats::{CallbackCount, Stats};
 use tiers::{Answers, Left, Link, new_jit};
-use translate::unchanged;
+use translate::{Translated, unchanged};
 
 /// Most guest instructions in a block.
 const MAX_INSNS: usize = 64;
@@ -50,6 +51,8 @@ pub struct EngineConfig {
     pub max_instructions: Option<u64>,
     /// Count the calls of every callback.
     pub count_callbacks: bool,
+    /// Measure the time that translation takes.
+    pub measure: bool,
 }
 
 /// Why [`Engine::run`] returned.
@@ -99,7 +102,11 @@ pub struct Engine {
     heat: PcMap<u32>,
     /// Unsupported instructions already logged, by text.
     reported: Vec<String>,
-    code_buf: Vec<u8>,
+    pages: KnownPages,
+    /// The block lifted last; its memory is used again for the next.
+    lifted: Block,
+    /// The block instrumented or optimised last, likewise.
+    scratch: Block,
     stats: Stats,
 }
 
@@ -123,7 +130,9 @@ impl Engine {
             x87_unmasked: false,
             heat: PcMap::default(),
             reported: Vec::new(),
-            code_buf: Vec::new(),
+            pages: KnownPages::default(),
+            lifted: Block::default(),
+            scratch: Block::default(),
             stats: Stats::default(),
         }
     }
@@ -164,8 +173,8 @@ impl Engine {
     pub fn invalidate(&mut self, start: u64, end: u64) {
         let jit = &mut self.jit;
         let dropped = self.blocks.invalidate(start, end, |entry| {
-            if let (Code::Compiled(generation, code), Some(jit)) = (entry.code.get(), &mut *jit)
-                && generation == jit.generation()
+            if let (Code::Compiled(generation, code), Some(jit)) = (entry.code(), &mut *jit)
+                && generation == jit.generation() as u32
             {
                 jit.invalidate(code.id);
             }
@@ -184,11 +193,18 @@ impl Engine {
 
     /// The block at `pc` as text, for debugging: each guest instruction, its IR, and the machine
     /// code of the whole block.
-    pub fn explain(&self, pc: u64) -> Option<String> {
+    pub fn explain(&mut self, pc: u64) -> Option<String> {
         use std::fmt::Write;
-        let entry = self.blocks.peek(pc)?;
+        let entry: *mut Entry = self.blocks.get(pc)?;
+        // SAFETY: nothing adds blocks to the map here.
+        let entry = unsafe { &mut *entry };
+        self.restore_ops(entry);
+        if !self.optimized(entry) {
+            return None;
+        }
+        let ir = &self.scratch;
         let mut out = String::new();
-        for insn in &entry.block.insns {
+        for insn in &ir.insns {
             let mut bytes = [0; 15];
             let len = usize::from(insn.len).min(15);
             let text = match access::read(insn.pc, &mut bytes[..len]) {
@@ -197,9 +213,9 @@ impl Engine {
             };
             let _ = writeln!(out, "{:#x}  {text}", insn.pc);
         }
-        let _ = write!(out, "\n{}", emu_ir::text::print(&entry.block, self.arch));
-        match (entry.code.get(), &self.jit) {
-            (Code::Compiled(generation, code), Some(jit)) if generation == jit.generation() => {
+        let _ = write!(out, "\n{}", emu_ir::text::print(ir, self.arch));
+        match (entry.code(), &self.jit) {
+            (Code::Compiled(generation, code), Some(jit)) if generation == jit.generation() as u32 => {
                 let _ = write!(out, "\n{}", jit.disassemble(code.id));
             }
             (Code::Never, _) => out.push_str("\nnot compiled: tier 1 cannot\n"),
@@ -287,31 +303,34 @@ impl Engine {
                 }
                 return Stop::Budget;
             }
-            let temporary;
-            let entry: &Entry = match step.take() {
+            let mut temporary;
+            let entry: &mut Entry = match step.take() {
                 Some(s) => {
                     temporary = self.translate_step(cpu, pc, s);
-                    &temporary
+                    &mut temporary
                 }
                 None => {
-                    let found: *const Entry = match self.blocks.get(pc) {
-                        Some(e) => &raw const **e,
-                        None => {
-                            temporary = self.translate(cpu, pc);
-                            &raw const *temporary
-                        }
+                    let found: *mut Entry = match self.blocks.get(pc) {
+                        Some(e) => e,
+                        None => match self.translate(cpu, pc) {
+                            Translated::Kept(e) => e,
+                            Translated::Once(e) => {
+                                temporary = e;
+                                &raw mut temporary
+                            }
+                        },
                     };
                     // SAFETY: the map, or `temporary`, keeps the entry until the end of this
                     // iteration: nothing changes the map while a block runs.
-                    let e = unsafe { &*found };
-                    if e.snapshot.as_ref().is_some_and(|s| !unchanged(s)) {
+                    let e = unsafe { &mut *found };
+                    if e.snapshot().is_some_and(|s| !unchanged(s)) {
                         self.invalidate(pc, pc + 1);
                         continue;
                     }
                     e
                 }
             };
-            let insns = entry.block.insns.len() as i64;
+            let insns = i64::from(entry.insns);
             if budget < insns {
                 step = Some(self.plain_step(budget as usize));
                 continue;
@@ -346,7 +365,7 @@ impl Engine {
             let early = trap.is_none_or(|t| !t.kind.retires() && t.kind != TrapKind::Hypercall);
             if early && !self.plan.is_empty() {
                 let faulted = match block {
-                    None => Some(entry),
+                    None => Some(&*entry),
                     Some(pc) => self.blocks.peek(pc),
                 };
                 if let Some(entry) = faulted {
@@ -365,7 +384,8 @@ impl Engine {
                     if self.shared.hypercall(cpu) {
                         let single =
                             LiftOptions { max_insns: 1, basic_blocks: true, hypercalls: true };
-                        let len = self.lift(pc, &single).guest_len();
+                        self.lift(pc, &single);
+                        let len = self.lifted.guest_len();
                         // SAFETY: the CPU is alive.
                         unsafe {
                             (*cpu).pc = pc.wrapping_add(len);
@@ -422,9 +442,10 @@ impl Engine {
         plan.loads = counters.of(CounterKind::Loads);
         plan.stores = counters.of(CounterKind::Stores);
         drop((registry, counters));
+        // Blocks name cells that the old plan keeps alive.
+        self.drop_all();
         self.plan = Rc::new(plan);
         self.answers = Answers::default();
-        self.drop_all();
         self.expect_callbacks();
     }
 
@@ -448,7 +469,7 @@ impl Engine {
 
 /// A fault ended the block before its last op: settles counters and block hooks.
 fn left_early(plan: &Plan, cpu: *mut CpuHeader, entry: &Entry, completed: usize) {
-    let lacking = owed(&entry.block, completed);
+    let lacking = entry.ops().map_or(Owed::default(), |ops| owed(ops.insts, completed));
     for (events, counters) in
         [(lacking.insns, &plan.insns), (lacking.loads, &plan.loads), (lacking.stores, &plan.stores)]
     {
@@ -460,7 +481,7 @@ fn left_early(plan: &Plan, cpu: *mut CpuHeader, entry: &Entry, completed: usize)
             }
         }
     }
-    let info = &raw const *entry.info;
+    let Some(info) = entry.info() else { return };
     for sub in plan.hook(HookKind::AfterBlock).iter().filter(|s| s.enabled()) {
         // SAFETY: the function type belongs to the kind.
         unsafe {

@@ -72,13 +72,15 @@ impl Engine {
     pub(super) unsafe fn interpret(
         &mut self,
         cpu: *mut CpuHeader,
-        entry: &Entry,
+        entry: &mut Entry,
         masks: u32,
     ) -> Left {
         self.stats.blocks_interpreted += 1;
-        entry.runs.set(entry.runs.get().saturating_add(1));
+        entry.runs = entry.runs.saturating_add(1);
+        self.restore_ops(entry);
+        let Some(ir) = entry.ops() else { return Left::Jump };
         // SAFETY: the caller's promise; lifters make only blocks that verify.
-        let exit = unsafe { self.interp.run(cpu, &entry.block, masks) };
+        let exit = unsafe { self.interp.run(cpu, ir, masks) };
         // SAFETY: the CPU is alive.
         unsafe { (*cpu).budget = (*cpu).budget.wrapping_sub(i64::from(exit.retired)) };
         match exit.kind {
@@ -88,37 +90,52 @@ impl Engine {
     }
 
     /// The block's machine code, if it is to run as such.
-    pub(super) fn code_of(&mut self, entry: &Entry, masks: u32) -> Option<CompiledBlock> {
-        let jit = self.jit.as_mut()?;
+    #[inline]
+    pub(super) fn code_of(&mut self, entry: &mut Entry, masks: u32) -> Option<CompiledBlock> {
+        let jit = self.jit.as_ref()?;
         // Unmasked SIMD exceptions and code that is written all the time are tier 0's.
-        if entry.snapshot.is_some() || masks & MXCSR_ALL_MASKED != MXCSR_ALL_MASKED {
+        if entry.snapshot().is_some() || masks & MXCSR_ALL_MASKED != MXCSR_ALL_MASKED {
             return None;
         }
-        match entry.code.get() {
-            Code::Compiled(generation, code) if generation == jit.generation() => {
-                return Some(code);
-            }
-            Code::Never => return None,
-            _ if self.config.tier == Tier::Auto && entry.runs.get() < WARM => return None,
-            _ => {}
+        match entry.code() {
+            Code::Compiled(generation, code) if generation == jit.generation() as u32 => Some(code),
+            Code::Never | Code::Once => None,
+            _ if self.config.tier == Tier::Auto && entry.runs < WARM => None,
+            _ => self.compile(entry),
         }
-        let mut result = jit.compile(&entry.block);
+    }
+
+    /// Compiles a block.
+    fn compile(&mut self, entry: &mut Entry) -> Option<CompiledBlock> {
+        self.restore_ops(entry);
+        if !self.optimized(entry) {
+            return None;
+        }
+        let (jit, ir) = (self.jit.as_mut()?, &self.scratch);
+        let mut result = jit.compile(ir);
         if matches!(result, Err(JitError::Full)) {
             jit.flush();
             self.compiled_pcs.clear();
-            result = jit.compile(&entry.block);
+            result = jit.compile(ir);
         }
         match result {
             Ok(code) => {
-                entry.code.set(Code::Compiled(jit.generation(), code));
+                entry.set_code(Code::Compiled(jit.generation() as u32, code));
                 let n = code.id.0 as usize;
                 self.compiled_pcs.resize(n, 0);
-                self.compiled_pcs.push(entry.block.pc);
+                self.compiled_pcs.push(entry.pc);
+                // What instrumentation owes when a fault leaves the block is read from its ops.
+                if self.plan.is_empty() {
+                    entry.insts = None;
+                } else if !entry.optimized {
+                    entry.insts = Some(ir.insts.as_slice().into());
+                    entry.optimized = true;
+                }
                 Some(code)
             }
             Err(e) => {
-                tracing::debug!("block {:#x} stays with the interpreter: {e}", entry.block.pc);
-                entry.code.set(Code::Never);
+                tracing::debug!("block {:#x} stays with the interpreter: {e}", entry.pc);
+                entry.set_code(Code::Never);
                 None
             }
         }

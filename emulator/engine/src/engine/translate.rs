@@ -1,60 +1,72 @@
-//! From guest code to an instrumented, optimised block.
+//! From guest code to an instrumented block.
 
-use std::cell::Cell;
-use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use emu_cpu::{CpuHeader, LiftOptions};
-use emu_ir::{Block, HookKind};
+use emu_ir::{Block, Ops};
 use emu_mem::{PAGE, access};
 use plugin_api::abi::{self, BlockInfo, kind};
 
 use super::{Engine, HOT_PAGE, MAX_INSNS, Step};
-use crate::blocks::{Code, Entry, pages_of};
+use crate::blocks::{Code, Entry, Snapshot};
 use crate::code::GuestCode;
 use crate::instrument::{Omit, Verdict, instrument};
 
+/// A block just translated.
+pub(super) enum Translated {
+    /// In the map, which does not move it until the next block is added.
+    Kept(*mut Entry),
+    /// For a single execution.
+    Once(Entry),
+}
+
 impl Engine {
-    /// Translates the block at `pc` and keeps it.
-    pub(super) fn translate(&mut self, cpu: *mut CpuHeader, pc: u64) -> Rc<Entry> {
-        let options = LiftOptions {
-            max_insns: MAX_INSNS,
-            basic_blocks: self.plan.basic_blocks(),
-            hypercalls: self.plan.hypercalls,
-        };
+    /// Translates the block at `pc`, and keeps it if there is code to watch.
+    pub(super) fn translate(&mut self, cpu: *mut CpuHeader, pc: u64) -> Translated {
+        let options = self.lift_options();
         let mut entry = self.make_entry(cpu, pc, options, Omit::default());
-        let pages = pages_of(&entry.block);
-        if pages.iter().any(|p| self.heat.get(p).is_some_and(|&n| n >= HOT_PAGE)) {
+        let is_hot = |p| self.heat.get(&p).is_some_and(|&n| n >= HOT_PAGE);
+        if !self.heat.is_empty() && entry.pages().any(is_hot) {
             // The block must not outrun its own stores: it ends behind the first one.
-            if let Some(n) = first_store(&entry.block)
-                && n + 1 < entry.block.insns.len()
+            if let Some(n) = entry.ops().and_then(first_store)
+                && n + 1 < usize::from(entry.insns)
             {
                 let options = LiftOptions { max_insns: n + 1, ..options };
                 entry = self.make_entry(cpu, pc, options, Omit::default());
             }
-            entry.snapshot = Some(snapshot(&entry.block));
+            let code = entry.ops().map(snapshot);
+            entry.set_snapshot(code.unwrap_or_default());
         } else {
             let mut space = self.shared.space.borrow_mut();
             if space.find(pc).is_none() {
-                return Rc::new(entry);
+                entry.set_code(Code::Once);
+                return Translated::Once(entry);
             }
-            for page in pages_of(&entry.block) {
-                if let Err(e) = space.protect_code(page) {
-                    tracing::error!("{e}");
-                }
+            for page in entry.pages() {
+                self.pages.watch(&mut space, page);
             }
         }
-        self.blocks.insert(entry)
+        Translated::Kept(self.blocks.insert(entry))
     }
 
     /// Translates a few instructions for a single use.
-    pub(super) fn translate_step(&mut self, cpu: *mut CpuHeader, pc: u64, step: Step) -> Rc<Entry> {
+    pub(super) fn translate_step(&mut self, cpu: *mut CpuHeader, pc: u64, step: Step) -> Entry {
         let options = LiftOptions {
             max_insns: step.insns.clamp(1, MAX_INSNS),
-            basic_blocks: self.plan.basic_blocks(),
             hypercalls: step.hypercalls,
+            ..self.lift_options()
         };
-        Rc::new(self.make_entry(cpu, pc, options, step.omit))
+        let mut entry = self.make_entry(cpu, pc, options, step.omit);
+        entry.set_code(Code::Once);
+        entry
+    }
+
+    fn lift_options(&self) -> LiftOptions {
+        LiftOptions {
+            max_insns: MAX_INSNS,
+            basic_blocks: self.plan.basic_blocks(),
+            hypercalls: self.plan.hypercalls,
+        }
     }
 
     fn make_entry(
@@ -70,61 +82,82 @@ impl Engine {
             let f: abi::PcFn = core::mem::transmute(f);
             f(user, cpu.cast(), pc);
         });
-        let start = Instant::now();
-        let lifted = self.lift(pc, &options);
+        let start = self.config.measure.then(Instant::now);
+        self.lift(pc, &options);
+        let (insns, size) = (self.lifted.insns.len() as u32, self.lifted.guest_len());
         self.stats.blocks_translated += 1;
-        self.stats.instructions_translated += lifted.insns.len() as u64;
-        let info = Box::new(BlockInfo {
-            struct_size: BlockInfo::SIZE,
-            insn_count: lifted.insns.len() as u32,
-            pc,
-            size: lifted.guest_len(),
-        });
-        let block = if self.plan.is_empty() {
-            let mut lifted = lifted;
-            self.optimizer.run(&mut lifted, self.arch);
-            self.stats.translation += start.elapsed();
-            lifted
+        self.stats.instructions_translated += u64::from(insns);
+        let mut described =
+            BlockInfo { struct_size: BlockInfo::SIZE, insn_count: insns, pc, size };
+        let mut asking = Duration::ZERO;
+        let mut entry = if self.plan.is_empty() {
+            Entry::new((&self.lifted).into())
         } else {
+            let lifted = core::mem::take(&mut self.lifted);
             let asked = Instant::now();
             let verdicts = self.verdicts(cpu, &lifted);
             self.answers.add(&verdicts);
             self.expect_callbacks();
-            let asking = asked.elapsed();
-            let address = &raw const *info as usize;
-            let mut block = instrument(&lifted, &self.plan, &verdicts, address, omit);
-            self.optimizer.run(&mut block, self.arch);
-            self.stats.translation += start.elapsed().saturating_sub(asking);
-            block
-        };
-        let mut subscriptions = Vec::new();
-        if !block.hooks.is_empty() || self.plan.count_calls {
-            for k in HookKind::ALL {
-                subscriptions.extend(self.plan.hook(k).iter().cloned());
+            asking = asked.elapsed();
+            let info = self.plan.basic_blocks().then(|| Box::new(described));
+            let address = info.as_deref().map_or(0, |i| &raw const *i as usize);
+            let out = core::mem::take(&mut self.scratch);
+            self.scratch = instrument(&lifted, &self.plan, &verdicts, address, omit, out);
+            self.lifted = lifted;
+            let mut entry = Entry::new((&self.scratch).into());
+            if let Some(info) = info {
+                entry.set_info(info);
             }
+            entry
+        };
+        if self.jit.is_none() {
+            self.optimize(&mut entry);
         }
-        let described: *const BlockInfo = &*info;
+        if let Some(start) = start {
+            self.stats.translation += start.elapsed().saturating_sub(asking);
+        }
         // SAFETY: the function type belongs to the kind; the description is alive.
         shared.notify(kind::AFTER_BLOCK_TRANSLATE, |f, user| unsafe {
             let f: abi::BlockFn = core::mem::transmute(f);
-            f(user, cpu.cast(), described);
+            f(user, cpu.cast(), &raw mut described);
         });
-        Entry {
-            block,
-            info,
-            subscriptions,
-            snapshot: None,
-            runs: Cell::new(0),
-            code: Cell::new(Code::None),
+        entry
+    }
+
+    /// Runs the passes over a block that is worth it: one that only the interpreter will ever
+    /// execute, or whose text is wanted.
+    pub(super) fn optimize(&mut self, entry: &mut Entry) {
+        if self.optimized(entry) && !entry.optimized {
+            entry.insts = Some(self.scratch.insts.as_slice().into());
+            entry.optimized = true;
         }
     }
 
-    pub(super) fn lift(&mut self, pc: u64, options: &LiftOptions) -> Block {
+    /// Leaves the optimised block in `self.scratch`; false if it has lost its ops.
+    pub(super) fn optimized(&mut self, entry: &Entry) -> bool {
+        let Some(ops) = entry.ops() else { return false };
+        self.scratch.copy_from(ops);
+        if !entry.optimized {
+            self.optimizer.run(&mut self.scratch, self.arch);
+        }
+        true
+    }
+
+    /// Lifts a block again whose ops machine code has taken the place of. Only blocks without
+    /// instrumentation give up their ops, and their code is still what it was.
+    pub(super) fn restore_ops(&mut self, entry: &mut Entry) {
+        if entry.insts.is_none() {
+            self.lift(entry.pc, &self.lift_options());
+            entry.insts = Some(self.lifted.insts.as_slice().into());
+            entry.optimized = false;
+        }
+    }
+
+    /// Lifts the block at `pc` into `self.lifted`.
+    pub(super) fn lift(&mut self, pc: u64, options: &LiftOptions) {
         let space = self.shared.space.borrow();
-        let mut code = GuestCode::new(&space, core::mem::take(&mut self.code_buf));
-        let block = self.arch.lift(pc, &mut code, options);
-        self.code_buf = code.into_buf();
-        block
+        let mut code = GuestCode::new(&space, &mut self.pages);
+        self.arch.lift_into(pc, &mut code, options, &mut self.lifted);
     }
 
     /// Asks insn_translate about every instruction not asked about in this epoch.
@@ -187,24 +220,25 @@ impl Engine {
 }
 
 /// The number of the first instruction that may store.
-fn first_store(block: &Block) -> Option<usize> {
+fn first_store(block: Ops<'_>) -> Option<usize> {
     use emu_ir::Op;
     let stores = |op| matches!(op, Op::Store | Op::AtomicRmw | Op::AtomicCas | Op::Call);
     let at = block.insts.iter().position(|i| stores(i.op))?;
-    block.insn_of(at).map(|(n, _)| n)
+    let starts = block.insts[..at].iter().filter(|i| i.op == Op::InsnStart).count();
+    starts.checked_sub(1)
 }
 
 /// The code bytes of a block.
-fn snapshot(block: &Block) -> Vec<(u64, Box<[u8]>)> {
+fn snapshot(block: Ops<'_>) -> Snapshot {
     let read = |pc, len: u8| {
         let mut bytes = vec![0; usize::from(len)].into_boxed_slice();
         access::read(pc, &mut bytes).ok().map(|()| (pc, bytes))
     };
-    block.insns.iter().filter_map(|i| read(i.pc, i.len)).collect()
+    block.insns().filter_map(|i| read(i.pc, i.len)).collect()
 }
 
 /// Whether guest memory still holds the code of a snapshot.
-pub(super) fn unchanged(snapshot: &[(u64, Box<[u8]>)]) -> bool {
+pub(super) fn unchanged(snapshot: &Snapshot) -> bool {
     let mut now = [0; 16];
     snapshot.iter().all(|(pc, bytes)| {
         let now = &mut now[..bytes.len()];

@@ -94,8 +94,21 @@ pub struct Lifter {
 /// Lifts the block at `pc`. Never fails: an instruction that cannot be fetched, decoded or lifted
 /// becomes a trap.
 pub fn lift_block(mode: Mode, pc: u64, code: &mut dyn CodeSource, options: &LiftOptions) -> Block {
+    let mut block = Block::default();
+    lift_block_into(mode, pc, code, options, &mut block);
+    block
+}
+
+/// [`lift_block`] into a block whose memory is used again; what it held is replaced.
+pub fn lift_block_into(
+    mode: Mode,
+    pc: u64,
+    code: &mut dyn CodeSource,
+    options: &LiftOptions,
+    block: &mut Block,
+) {
     let mut l = Lifter {
-        b: Builder::new(pc),
+        b: Builder::reusing(core::mem::take(block), pc),
         mode,
         options: *options,
         pc,
@@ -104,7 +117,7 @@ pub fn lift_block(mode: Mode, pc: u64, code: &mut dyn CodeSource, options: &Lift
         jumped: false,
     };
     l.run(code);
-    l.b.finish()
+    *block = l.b.finish();
 }
 
 impl Lifter {
