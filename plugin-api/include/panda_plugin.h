@@ -1,5 +1,5 @@
 /*
- * panda_plugin.h - plugin interface, version 1.0
+ * panda_plugin.h - plugin interface, version 1.1
  *
  * A plugin is a shared library that exports one data symbol, panda_plugin_entry_v1. The smallest one:
  *
@@ -48,7 +48,7 @@ extern "C" {
 #endif
 
 #define PANDA_ABI_MAJOR 1u
-#define PANDA_ABI_MINOR 0u
+#define PANDA_ABI_MINOR 1u
 
 /* The processor a callback runs on. */
 typedef struct panda_cpu panda_cpu;
@@ -415,6 +415,9 @@ typedef struct panda_monitor_api {
 
 /* panda_arg_desc.flags */
 #define PANDA_ARG_REQUIRED 1u
+/* Stands for every name that has no description of its own, as often as it is given; the values come in the order they
+ * were given, as text. The name is what help shows. Since 1.1. */
+#define PANDA_ARG_ANY 2u
 
 typedef struct panda_arg_desc {
     panda_str name;

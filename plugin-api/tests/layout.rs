@@ -187,6 +187,7 @@ constants! {
     PANDA_ARG_ENUM = arg_kind::ENUM,
     PANDA_ARG_LIST = arg_kind::LIST,
     PANDA_ARG_REQUIRED = arg_flags::REQUIRED,
+    PANDA_ARG_ANY = arg_flags::ANY,
     PANDA_FLUSH_FORK = flush_reason::FORK,
     PANDA_FLUSH_EXEC = flush_reason::EXEC,
     PANDA_FLUSH_FATAL = flush_reason::FATAL,

@@ -13,6 +13,8 @@ pub struct ArgSpec {
     pub kind: u32,
     /// Must be given.
     pub required: bool,
+    /// Stands for every name without a description of its own.
+    pub any: bool,
     /// Value when not given.
     pub default: Option<String>,
     /// One line about it.
@@ -34,6 +36,7 @@ impl ArgSpec {
                 name: text(d.name),
                 kind: d.kind,
                 required: d.flags & arg_flags::REQUIRED != 0,
+                any: d.flags & arg_flags::ANY != 0,
                 default: (!d.default.ptr.is_null()).then(|| text(d.default)),
                 help: text(d.help),
                 choices: (0..d.choices_count as usize).map(|i| text(*d.choices.add(i))).collect(),
@@ -73,6 +76,14 @@ pub enum GivenValue {
 }
 
 impl GivenValue {
+    /// As text: what a command line would say.
+    fn text(&self) -> String {
+        match self {
+            GivenValue::Text(s) => s.clone(),
+            other => other.show(),
+        }
+    }
+
     fn show(&self) -> String {
         match self {
             GivenValue::Text(s) => format!("\"{s}\""),
@@ -153,15 +164,29 @@ pub struct Values(Vec<Checked>);
 /// Checks what a user gave against what a plugin declares. A name given twice has its last value;
 /// lists given twice are joined.
 pub fn check_args(specs: &[ArgSpec], given: &[(String, GivenValue)]) -> Result<Values, ArgError> {
-    for (name, _) in given {
-        if !specs.iter().any(|s| s.name == *name) {
-            let known: Vec<String> = specs.iter().map(|s| s.name.clone()).collect();
+    let named = || specs.iter().filter(|s| !s.any);
+    let takes_any = specs.iter().any(|s| s.any);
+    let mut others = Vec::new();
+    for (name, value) in given {
+        if named().any(|s| s.name == *name) {
+            continue;
+        }
+        if !takes_any {
+            let known: Vec<String> = named().map(|s| s.name.clone()).collect();
             let nearest = nearest(name, &known);
             return Err(ArgError::Unknown { name: name.clone(), nearest, known });
         }
+        others.push(Checked {
+            name: name.clone(),
+            kind: arg_kind::STRING,
+            given: true,
+            bits: 0,
+            text: value.text(),
+            items: Vec::new(),
+        });
     }
     let mut values = Vec::new();
-    for spec in specs {
+    for spec in named() {
         let mut own = given.iter().filter(|(n, _)| *n == spec.name).map(|(_, v)| v);
         let value = if spec.kind == arg_kind::LIST {
             own.try_fold(None, |sum: Option<Checked>, v| {
@@ -185,6 +210,7 @@ pub fn check_args(specs: &[ArgSpec], given: &[(String, GivenValue)]) -> Result<V
         };
         values.push(value);
     }
+    values.append(&mut others);
     Ok(Values(values))
 }
 
@@ -199,10 +225,7 @@ fn check(spec: &ArgSpec, value: &GivenValue, given: bool) -> Result<Checked, Arg
         kind: spec.kind,
         given,
         bits: 0,
-        text: match value {
-            GivenValue::Text(s) => s.clone(),
-            other => other.show(),
-        },
+        text: value.text(),
         items: Vec::new(),
     };
     checked.bits = match (spec.kind, value) {
@@ -317,6 +340,7 @@ mod tests {
             name: name.to_owned(),
             kind,
             required: false,
+            any: false,
             default: default.map(str::to_owned),
             help: "help".to_owned(),
             choices: vec!["panda".to_owned(), "jsonl".to_owned()],
@@ -360,6 +384,25 @@ mod tests {
         let mut required = spec("file", arg_kind::PATH, None);
         required.required = true;
         assert_eq!(message(&[required], &[]), "argument \"file\" is required: help");
+    }
+
+    #[test]
+    fn any_name_is_passed_on_where_it_is_taken() {
+        let mut any = spec("KEY", arg_kind::STRING, None);
+        any.any = true;
+        let specs = [spec("n", arg_kind::U64, Some("7")), any];
+        let values = check_args(
+            &specs,
+            &given(&[("b", "2"), ("n", "1"), ("a", ""), ("b", "3"), ("KEY", "4")]),
+        )
+        .unwrap();
+        let shown: Vec<_> = values.0.iter().map(|v| format!("{}={}", v.name, v.text)).collect();
+        assert_eq!(shown, ["n=1", "b=2", "a=", "b=3", "KEY=4"]);
+        let typed =
+            [("x".to_owned(), GivenValue::Int(-1)), ("y".to_owned(), GivenValue::Bool(true))];
+        let values = check_args(&specs, &typed).unwrap();
+        let shown: Vec<_> = values.0.iter().map(|v| format!("{}={}", v.name, v.text)).collect();
+        assert_eq!(shown, ["n=7", "x=-1", "y=true"]);
     }
 
     #[test]

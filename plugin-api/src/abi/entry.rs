@@ -106,6 +106,10 @@ pub mod arg_kind {
 pub mod arg_flags {
     /// Must be given.
     pub const REQUIRED: u32 = 1;
+    /// Stands for every name that has no description of its own, as often as it is given; the values
+    /// come in the order they were given, as [`super::arg_kind::STRING`]. The name is what help
+    /// shows. Since 1.1.
+    pub const ANY: u32 = 2;
 }
 
 /// An argument a plugin takes.

@@ -30,7 +30,7 @@ pub use text::*;
 pub const ABI_MAJOR: u32 = 1;
 
 /// The minor version: raised by every addition.
-pub const ABI_MINOR: u32 = 0;
+pub const ABI_MINOR: u32 = 1;
 
 /// The processor a callback runs on: opaque, and valid only until the callback returns.
 #[repr(C)]

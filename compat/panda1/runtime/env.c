@@ -1,0 +1,78 @@
+/*
+ * env.c - keeps CPUState and the host's registers in step
+ */
+#include "target.h"
+
+#define MOST_REGISTERS 40
+
+CPUState *cpu_single_env;
+CPUState *first_cpu;
+ram_addr_t ram_size;
+
+static CPUState live;
+/* As it was loaded. */
+static CPUState loaded;
+static uint32_t ids[MOST_REGISTERS];
+static uint32_t sizes[MOST_REGISTERS];
+
+static bool describe(unsigned n)
+{
+    const uint32_t count = panda1.regs->count(panda1.self);
+    uint32_t i;
+    for (i = 0; i < count; i++) {
+        panda_reg_info info;
+        memset(&info, 0, sizeof info);
+        info.struct_size = (uint32_t)sizeof info;
+        if (panda1.regs->describe(panda1.self, i, &info) != PANDA_OK)
+            continue;
+        if (info.name.len == strlen(panda1_registers[n].name)
+            && !memcmp(info.name.ptr, panda1_registers[n].name, info.name.len)) {
+            ids[n] = info.id;
+            sizes[n] = info.size;
+            return info.size <= panda1_registers[n].size;
+        }
+    }
+    return false;
+}
+
+bool panda1_env_start(void)
+{
+    unsigned n;
+    assert(panda1_register_count <= MOST_REGISTERS);
+    for (n = 0; n < panda1_register_count; n++)
+        if (!describe(n)) {
+            panda1_fail("the host has no register %s for it", panda1_registers[n].name);
+            return false;
+        }
+    memset(&live, 0, sizeof live);
+    panda1_target_constants(&live);
+    return true;
+}
+
+CPUState *panda1_env_load(panda_cpu *cpu, const uint64_t *pc)
+{
+    unsigned n;
+    live.host_cpu = cpu;
+    for (n = 1; n < panda1_register_count; n++) {
+        uint64_t value = 0;
+        panda1.regs->read_u64(cpu, ids[n], &value);
+        memcpy((char *)&live + panda1_registers[n].offset, &value, panda1_registers[n].size);
+    }
+    panda1_target_derived(&live, pc ? *pc : panda1.regs->pc(cpu));
+    loaded = live;
+    return &live;
+}
+
+bool panda1_env_store(CPUState *env)
+{
+    bool changed = false;
+    unsigned n;
+    for (n = 0; n < panda1_register_count; n++) {
+        const char *now = (const char *)env + panda1_registers[n].offset;
+        if (memcmp(now, (const char *)&loaded + panda1_registers[n].offset, panda1_registers[n].size)) {
+            panda1.regs->write((panda_cpu *)env->host_cpu, ids[n], (const uint8_t *)now, sizes[n]);
+            changed = true;
+        }
+    }
+    return changed;
+}
