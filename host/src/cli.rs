@@ -56,6 +56,13 @@ pub struct RunArgs {
     /// before it); overrides the configuration file's list
     #[arg(long, value_name = "LIST")]
     pub plugins: Option<String>,
+    /// Plugins as PANDA lists them; also spelled -panda: 'NAME:KEY=VALUE,…;NAME…'. Looks in the current
+    /// directory, too; may be repeated
+    #[arg(long, value_name = "LIST")]
+    pub panda: Vec<String>,
+    /// An argument of a plugin as PANDA gives it; also spelled -panda-arg; may be repeated
+    #[arg(long, value_name = "NAME:KEY=VALUE")]
+    pub panda_arg: Vec<String>,
     /// Directory for the files plugins write [default: the current directory]
     #[arg(long, value_name = "DIR")]
     pub out_dir: Option<PathBuf>,

@@ -39,6 +39,12 @@ impl SearchPath {
         SearchPath { dirs }
     }
 
+    /// The same, with the directory `target` in each directory before it: libraries for guests of one
+    /// architecture lie there.
+    pub fn for_target(&self, target: &str) -> SearchPath {
+        SearchPath { dirs: self.dirs.iter().flat_map(|d| [d.join(target), d.clone()]).collect() }
+    }
+
     /// The library of the plugin `name`: the first file found, and the ones it shadows.
     pub fn find(&self, name: &str) -> Option<(PathBuf, Vec<PathBuf>)> {
         let mut found = self
@@ -110,6 +116,13 @@ mod tests {
         let found = path.find("x-y");
         assert_eq!(found, Some((a.join("libpanda_x_y.so"), vec![b.join("panda_x_y.so")])));
         assert_eq!(path.find("z"), None);
+        let target = b.join("i386-linux-user");
+        std::fs::create_dir_all(&target).unwrap();
+        std::fs::write(target.join("panda_x_y.so"), "").unwrap();
+        let only_b = SearchPath { dirs: vec![b.clone()] };
+        let found = only_b.for_target("i386-linux-user").find("x_y");
+        assert_eq!(found, Some((target.join("panda_x_y.so"), vec![b.join("panda_x_y.so")])));
+        assert_eq!(only_b.for_target("other").find("x_y").unwrap().0, b.join("panda_x_y.so"));
         let names: Vec<_> = path.all().into_iter().map(|(n, _)| n).collect();
         assert_eq!(names, ["x_y", "x_y"]);
         std::fs::remove_dir_all(base).unwrap();

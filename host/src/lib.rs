@@ -7,6 +7,7 @@ pub mod descriptors;
 pub mod discover;
 pub mod log;
 pub mod machine;
+pub mod panda_options;
 pub mod plugin;
 pub mod plugin_list;
 pub mod run;

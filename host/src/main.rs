@@ -7,13 +7,13 @@ use clap::{CommandFactory, Parser};
 use panda_host::cli::{Cli, Command, PluginCommand};
 use panda_host::run::Failure;
 use panda_host::scaffold::{self, Project};
-use panda_host::{log, run, show, validate};
+use panda_host::{log, panda_options, run, show, validate};
 
 /// Exit status of an error of the host itself.
 const HOST_ERROR: u8 = 125;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::try_parse_from(panda_options::respell(std::env::args_os())) {
         Ok(cli) => cli,
         Err(e) => {
             let _ = e.print();

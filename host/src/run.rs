@@ -8,7 +8,7 @@ use anyhow::Context;
 use emu_abi::GivenValue;
 use emu_engine::{Engine, EngineConfig, Tier};
 use emu_linux::load::{find_program, prepare};
-use emu_linux::{ExitStatus, LoadError, LoadRequest, Process};
+use emu_linux::{Abi, ExitStatus, LoadError, LoadRequest, Process};
 
 use crate::cli::{RunArgs, TierArg};
 use crate::config::Config;
@@ -16,7 +16,7 @@ use crate::descriptors::HighDescriptors;
 use crate::discover::SearchPath;
 use crate::machine::WatchedMachine;
 use crate::plugin::{Plugins, Settings, Wanted};
-use crate::{discover, log, plugin_list, stats, suggest};
+use crate::{discover, log, panda_options, plugin_list, stats, suggest};
 
 /// How a run ended, as the host's own end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -53,7 +53,11 @@ pub fn run(args: &RunArgs) -> Result<Outcome, Failure> {
     let (program, _) = args.guest.split_first().context("no guest program is named")?;
     let config = Config::load(args.settings.config.as_deref()).map_err(anyhow::Error::from)?;
     let wanted = wanted(args, &config)?;
-    let search = SearchPath::new(&args.settings.plugin_path, &config.plugin_path);
+    let mut plugin_path = args.settings.plugin_path.clone();
+    if !args.panda.is_empty() {
+        plugin_path.push(PathBuf::from("."));
+    }
+    let search = SearchPath::new(&plugin_path, &config.plugin_path);
     check_tables(&config, &wanted, &search)?;
     let out_dir = args
         .out_dir
@@ -84,6 +88,7 @@ pub fn run(args: &RunArgs) -> Result<Outcome, Failure> {
                 .context("no file descriptors can be set aside for the host")?,
         ),
     };
+    let search = search.for_target(target_dir(abi));
     let engine = Engine::new(
         abi.arch(),
         EngineConfig {
@@ -140,14 +145,16 @@ pub fn run(args: &RunArgs) -> Result<Outcome, Failure> {
 
 /// The plugins to load: the command line's list, or the configuration file's.
 fn wanted(args: &RunArgs, config: &Config) -> anyhow::Result<Vec<Wanted>> {
-    let requests = match &args.plugins {
+    let listed = match &args.plugins {
         Some(list) => plugin_list::parse(list)?,
+        None if !args.panda.is_empty() => Vec::new(),
         None => config
             .plugins
             .iter()
             .map(|name| plugin_list::Request { name: name.clone(), args: Vec::new() })
             .collect(),
     };
+    let requests = panda_options::requests(listed, &args.panda, &args.panda_arg)?;
     Ok(requests
         .into_iter()
         .map(|r| {
@@ -165,6 +172,14 @@ fn wanted(args: &RunArgs, config: &Config) -> anyhow::Result<Vec<Wanted>> {
             wanted
         })
         .collect())
+}
+
+/// QEMU's name of a guest's architecture, for directories of plugins that are compiled for one.
+fn target_dir(abi: Abi) -> &'static str {
+    match abi {
+        Abi::X86_64 => "x86_64-linux-user",
+        Abi::I386 => "i386-linux-user",
+    }
 }
 
 /// Refuses arguments for a plugin that does not exist: a slip in its name.

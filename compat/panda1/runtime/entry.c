@@ -55,7 +55,7 @@ static void on_exec(void *user, panda_cpu *cpu, const panda_exec_info *exec)
     paused = !paused;
     if (paused)
         panda1_log(PANDA_WARN, "%.*s is an %s program, which this plugin, built for %s, does not watch",
-                   (int)exec->path.len, exec->path.ptr, arch_name(exec->arch), TARGET_ARCH);
+                   (int)exec->path.len, exec->path.ptr, arch_name(exec->arch), arch_name(TARGET_NATIVE));
     panda1_set_running(!paused);
 }
 
@@ -86,7 +86,7 @@ static uint32_t start(const panda_init_info *info)
     arch = panda1.os->arch(panda1.self);
     if (arch != TARGET_NATIVE) {
         panda1_fail("it is built for %s guests, and this guest is %s; build it with `make TARGET_DIR=%s`",
-                    TARGET_ARCH, arch_name(arch),
+                    arch_name(TARGET_NATIVE), arch_name(arch),
                     arch == PANDA_ARCH_I386 ? "i386-linux-user" : "x86_64-linux-user");
         return PANDA_FAILED;
     }
