@@ -50,6 +50,7 @@ PANDA1_COMMON_FLAGS := -O2 -g -fPIC -Wall -D_GNU_SOURCE $(PANDA1_TARGET_FLAGS) \
 	-I$(PANDA1_DIR)/include -I$(SRC_PATH) -I$(PLUGIN_SRC_ROOT)
 QEMU_CFLAGS := -std=gnu99 $(PANDA1_COMMON_FLAGS)
 QEMU_CXXFLAGS := $(PANDA1_COMMON_FLAGS)
+LIBS := -Wl,-z,defs -lm
 
 # $(call quiet-command,COMMAND,"TEXT") runs a command and shows the text instead.
 #
@@ -64,12 +65,11 @@ PANDA1_USUAL_RECIPE = $(eval $(PANDA1_LIBRARY): ; $$(call quiet-command,$$(CC) $
 .PHONY: all clean panda1-link $(PANDA1_LIBRARY) $(PANDA1_OTHER_TARGETS:%=panda1-%)
 all: $(PANDA1_LIBRARY) $(PANDA1_OTHER_TARGETS:%=panda1-%) panda1-link
 
-# The runtime is part of every plugin.
-PANDA1_RUNTIME := args callbacks control entry env files glib group log memory point target-arm target-x86
-PANDA1_RUNTIME := $(PANDA1_RUNTIME:%=$(PLUGIN_TARGET_DIR)/panda1/$(PLUGIN_NAME)/%.o)
+# The runtime is part of every plugin. What a plugin lacks is an error when it is linked, not when it is loaded.
+PANDA1_RUNTIME := $(PLUGIN_TARGET_DIR)/$(PLUGIN_NAME).panda1.o
 $(PANDA1_LIBRARY): $(PANDA1_RUNTIME)
 
-$(PLUGIN_TARGET_DIR)/panda1/$(PLUGIN_NAME)/%.o: $(PANDA1_DIR)/runtime/%.c
+$(PANDA1_RUNTIME): $(PANDA1_DIR)/runtime/runtime.c
 	@mkdir -p $(@D)
 	@$(CC) -std=gnu99 $(PANDA1_COMMON_FLAGS) -Wextra -fvisibility=hidden -MMD -MP \
 		-DPANDA1_PLUGIN_NAME='"$(PLUGIN_NAME)"' -c -o $@ $<
@@ -101,4 +101,4 @@ clean:
 
 # Directories that a Makefile's own rules write to.
 $(shell mkdir -p $(PLUGIN_TARGET_DIR))
--include $(wildcard $(PLUGIN_TARGET_DIR)/*.d $(PLUGIN_TARGET_DIR)/panda1/$(PLUGIN_NAME)/*.d)
+-include $(wildcard $(PLUGIN_TARGET_DIR)/*.d)

@@ -36,9 +36,11 @@ static inline void panda_register_callback(void *self, panda_cb_type type, panda
 /* Unregisters all callbacks of this plugin. */
 void panda_unregister_callbacks(void *self);
 
-/* Loads the plugin in a file, as the host's command line would. False, with a line in the log, when that fails. */
+/* Whether the plugin, named by file or name, is running. Plugins are loaded from the host's command line only: when it
+ * is not, a line in the log says how. */
 bool panda_load_plugin(const char *filename);
-/* Makes sure that the plugin panda_NAME.so is running. When it cannot be had, a line in the log says so. */
+/* Makes sure that the plugin panda_NAME.so is running. When it is not, this plugin has failed, and the host says that
+ * the other one has to be listed before it. */
 void panda_require(const char *name);
 /* The handle of a running plugin, by name or as panda_NAME.so; NULL: there is none. It may be used with dlsym. */
 void *panda_get_plugin_by_name(const char *name);

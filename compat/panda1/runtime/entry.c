@@ -1,7 +1,6 @@
 /*
  * entry.c - the plugin's entry: starts and ends the PANDA plugin
  */
-#define _GNU_SOURCE 1
 #include <dlfcn.h>
 
 #include "runtime.h"

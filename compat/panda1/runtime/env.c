@@ -15,7 +15,7 @@ static CPUState loaded;
 static uint32_t ids[MOST_REGISTERS];
 static uint32_t sizes[MOST_REGISTERS];
 
-static bool describe(unsigned n)
+static bool find_register(unsigned n)
 {
     const uint32_t count = panda1.regs->count(panda1.self);
     uint32_t i;
@@ -40,7 +40,7 @@ bool panda1_env_start(void)
     unsigned n;
     assert(panda1_register_count <= MOST_REGISTERS);
     for (n = 0; n < panda1_register_count; n++)
-        if (!describe(n)) {
+        if (!find_register(n)) {
             panda1_fail("the host has no register %s for it", panda1_registers[n].name);
             return false;
         }

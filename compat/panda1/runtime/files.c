@@ -6,7 +6,6 @@
  * what they meant when the plugin was loaded, files to be written go to the host's output directory, and descriptors
  * are kept out of the guest's way.
  */
-#define _GNU_SOURCE 1
 #include <dlfcn.h>
 
 #include "runtime.h"

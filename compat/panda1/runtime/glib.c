@@ -1,7 +1,6 @@
 /*
  * glib.c - GLib's allocator on the C library's, as GLib's own is
  */
-#define _GNU_SOURCE 1
 #include "qemu-common.h"
 
 static void *have(void *memory, size_t size)

@@ -3,7 +3,6 @@
  *
  * The first plugin allocates the group and provides it as a service. When that plugin goes, the next one provides it.
  */
-#define _GNU_SOURCE 1
 #include <dlfcn.h>
 
 #include "panda_plugin_plugin.h"
@@ -149,12 +148,29 @@ void *panda_get_plugin_by_name(const char *name)
     return m ? m->handle : NULL;
 }
 
+/* A plugin that needs another one starts after it; the host has no way to load one while another starts. */
+void panda_require(const char *name)
+{
+    if (!by_name(name))
+        panda1_fail("it needs the plugin %s, which is not running; list it before this one, as in -panda '%s;%s'", name,
+                    name, PANDA1_PLUGIN_NAME);
+}
+
+bool panda_load_plugin(const char *filename)
+{
+    if (by_name(filename))
+        return true;
+    panda1_log(PANDA_ERROR, "%s is not loaded: this host loads plugins from its command line only; add -panda %s",
+               filename, filename);
+    return false;
+}
+
 void *panda1_ppp_function(const char *plugin, const char *function)
 {
     void *handle = panda_get_plugin_by_name(plugin);
     void *found = handle ? dlsym(handle, function) : NULL;
     if (!handle)
-        panda1_fail("it needs the plugin %s, which is not running; list it before this one", plugin);
+        panda_require(plugin);
     else if (!found)
         panda1_fail("the plugin %s has no function %s", plugin, function);
     return found;

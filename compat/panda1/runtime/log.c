@@ -1,7 +1,6 @@
 /*
  * log.c - lines for the host's log, and answers to monitor commands
  */
-#define _GNU_SOURCE 1
 #include "runtime.h"
 
 struct Monitor {
@@ -10,7 +9,7 @@ struct Monitor {
     char line[1024];
 };
 
-static struct Monitor monitor;
+static struct Monitor the_monitor;
 
 static void log_list(uint32_t level, const char *format, va_list list)
 {
@@ -39,9 +38,9 @@ void panda1_fail(const char *format, ...)
 
 Monitor *panda1_monitor_begin(void)
 {
-    monitor.length = 0;
-    monitor.answered = false;
-    return &monitor;
+    the_monitor.length = 0;
+    the_monitor.answered = false;
+    return &the_monitor;
 }
 
 bool panda1_monitor_end(Monitor *mon)
@@ -63,7 +62,7 @@ static void answer(struct Monitor *mon)
 
 void monitor_flush(Monitor *mon)
 {
-    mon = mon ? mon : &monitor;
+    mon = mon ? mon : &the_monitor;
     if (mon->length > 0)
         answer(mon);
 }
@@ -71,7 +70,7 @@ void monitor_flush(Monitor *mon)
 void monitor_vprintf(Monitor *mon, const char *format, va_list list)
 {
     char *text = NULL, *at;
-    mon = mon ? mon : &monitor;
+    mon = mon ? mon : &the_monitor;
     if (vasprintf(&text, format, list) < 0)
         return;
     for (at = text; *at; at++) {

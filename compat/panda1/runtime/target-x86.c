@@ -82,4 +82,8 @@ void panda1_target_derived(CPUState *env, uint64_t pc)
     env->df = env->eflags & DF_MASK ? -1 : 1;
 }
 
+#undef PC
+#undef WIDE
+#undef FLAGS
+
 #endif

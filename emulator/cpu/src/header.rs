@@ -3,6 +3,10 @@
 use emu_ir::{FlagKind, TrapKind, Ty};
 use emu_mem::{FaultKind, MemFault};
 
+/// What a request to stop takes from [`CpuHeader::budget`]: more than any slice, so the next block head
+/// sees a negative budget. The engine gives it back.
+pub const WITHDRAWAL: i64 = 1 << 62;
+
 /// State common to all guests, at offset 0 of the architecture's `repr(C)` CPU structure.
 ///
 /// **Invariant: at every block boundary the whole guest state is in the CPU structure.** Generated
@@ -210,6 +214,9 @@ impl CpuHeader {
     /// Guest instructions retired so far; exact inside callbacks too.
     pub fn retired(&self) -> u64 {
         let adjust = i64::from(self.retire_adjust);
-        self.retire_base.wrapping_sub(self.budget).wrapping_sub(adjust) as u64
+        // The rest of the block in which a request was made has its callbacks, too.
+        let withdrawn = if self.budget < -(WITHDRAWAL / 2) { WITHDRAWAL } else { 0 };
+        let budget = self.budget.wrapping_add(withdrawn);
+        self.retire_base.wrapping_sub(budget).wrapping_sub(adjust) as u64
     }
 }

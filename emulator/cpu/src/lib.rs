@@ -11,7 +11,7 @@ mod x87;
 
 pub use arch::{CodeSource, GuestArch, LiftOptions, RegDesc, RegKind};
 pub use emu_ir::Effects;
-pub use header::{CpuHeader, FetchInfo, Trap, slots};
+pub use header::{CpuHeader, FetchInfo, Trap, WITHDRAWAL, slots};
 pub use helper::{HelperDesc, HelperFn, MemHook, read_guest, write_guest};
 pub use mxcsr::{HOST_MXCSR, host_mxcsr, set_host_mxcsr};
 pub use x87::{X87Op, X87Unit};

@@ -2,11 +2,7 @@
 
 use core::cell::Cell;
 
-use emu_cpu::CpuHeader;
-
-/// What a request takes from the budget: more than any slice, so the next block head sees a
-/// negative budget; the engine gives it back.
-const WITHDRAWAL: i64 = 1 << 62;
+use emu_cpu::{CpuHeader, WITHDRAWAL};
 
 // Constant-initialised and without drop code, so a signal handler may use them.
 thread_local! {

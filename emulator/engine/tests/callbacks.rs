@@ -2,10 +2,12 @@
 
 mod support;
 
+use core::ffi::c_void;
+
 use emu_engine::{CounterKind, EngineConfig, OwnerId, Stop, Tier};
 use emu_ir::TrapKind;
 use iced_x86::code_asm::*;
-use plugin_api::abi::kind;
+use plugin_api::abi::{PandaCpu, kind};
 use support::{Guest, Log};
 
 fn guest(tier: Tier, f: impl FnOnce(&mut CodeAssembler, u64)) -> Guest {
@@ -182,6 +184,23 @@ fn the_instruction_budget_is_exact(tier: Tier) {
     assert_eq!(g.engine.shared().retired(), 16);
 }
 
+fn the_count_is_exact_after_a_request_in_the_same_block(tier: Tier) {
+    unsafe extern "C" fn request(_: *mut c_void, _: *mut PandaCpu, _: u64) {
+        emu_engine::request_interrupt();
+    }
+    let mut g = guest(tier, |a, _| nop_loop(a, 3));
+    let log = Log::default();
+    g.record(1, kind::INSN_TRANSLATE, &log);
+    let request = request as *const () as usize;
+    g.engine.shared().register(OwnerId(1), kind::INSN_EXEC, request, 0, 0).unwrap();
+    g.record(1, kind::INSN_EXEC, &log);
+    while g.run(1 << 20) == Stop::Interrupted {}
+    let counts: Vec<u64> =
+        log.borrow().iter().filter(|s| s.what == "insn").map(|s| s.addr).collect();
+    // mov, then nop, dec and jnz in each round.
+    assert_eq!(counts, [1, 4, 7]);
+}
+
 fn stores_into_code_take_effect_at_the_next_instruction(tier: Tier) {
     // The loop body rewrites the immediate of the instruction behind the store, within its block.
     let mut g = guest(tier, |a, _| {
@@ -242,6 +261,7 @@ by_each_tier! {
     a_faulting_access_is_not_reported
     counters_are_exact_across_faults_and_exits
     the_instruction_budget_is_exact
+    the_count_is_exact_after_a_request_in_the_same_block
     stores_into_code_take_effect_at_the_next_instruction
     subscriptions_change_while_the_guest_runs
 }
