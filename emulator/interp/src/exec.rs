@@ -244,6 +244,8 @@ impl Interp {
                 Op::Clz => unary!(Op::Clz),
                 Op::Ctz => unary!(Op::Ctz),
                 Op::Popcnt => unary!(Op::Popcnt),
+                // The upper half of a v128 is zero.
+                Op::Zext if ty == Ty::V256 => set_value!(*vals.value(i.a)),
                 Op::Zext => convert!(Op::Zext),
                 Op::Sext => convert!(Op::Sext),
                 Op::Trunc => convert!(Op::Trunc),

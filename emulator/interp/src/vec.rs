@@ -1,229 +1,122 @@
 //! The vector operations, executed by the host instruction of the same name.
-//!
-//! Inline assembly rather than intrinsics, because floating-point results depend on operand order
-//! (which NaN survives) and on MXCSR, and the compiler knows of neither.
 
-use core::arch::asm;
-use core::arch::x86_64::__m128i;
+mod host;
 
 use emu_ir::{Ty, VecOp, VecSig};
 
 use crate::Value;
+use host::EVAL;
 
-/// The function of one op, on a, b, c, control byte and type; operands the op does not have are
-/// ignored.
-type EvalFn = fn(&Value, &Value, &Value, u8, Ty) -> Value;
+/// How an op's function, which runs the host instruction once, gives the result on 256 bits.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wide {
+    /// The function looks at the type, or the instruction has only one length.
+    Itself,
+    /// Each half by itself.
+    Halves,
+    /// Each half by itself, with the same count.
+    Shift,
+    /// The upper half is made of lanes of the operand further up, behind this many bits.
+    Widen(u8),
+    /// The results of the halves of the operand, side by side, each this many bits.
+    Join(u8),
+    /// Flags that tell of both halves what they tell of one.
+    Flags,
+    /// Halves, or the function of the AVX instruction for predicates SSE has not.
+    Compare,
+}
+
+/// By op number.
+static WIDE: [Wide; VecOp::ALL.len()] = {
+    let mut table = [Wide::Halves; VecOp::ALL.len()];
+    let mut n = 0;
+    while n < table.len() {
+        table[n] = how(VecOp::ALL[n]);
+        n += 1;
+    }
+    table
+};
+
+const fn how(op: VecOp) -> Wide {
+    use VecOp as V;
+    match op {
+        V::Psllw | V::Pslld | V::Psllq | V::Psrlw | V::Psrld | V::Psrlq | V::Psraw | V::Psrad => {
+            Wide::Shift
+        }
+        V::Pmovsxbw | V::Pmovsxwd | V::Pmovsxdq | V::Pmovzxbw | V::Pmovzxwd | V::Pmovzxdq => {
+            Wide::Widen(64)
+        }
+        V::Cvtdq2pd | V::Cvtps2pd => Wide::Widen(64),
+        V::Pmovsxbd | V::Pmovsxwq | V::Pmovzxbd | V::Pmovzxwq => Wide::Widen(32),
+        V::Pmovsxbq | V::Pmovzxbq => Wide::Widen(16),
+        V::Cvtpd2dq | V::Cvttpd2dq | V::Cvtpd2ps => Wide::Join(64),
+        V::Pmovmskb => Wide::Join(16),
+        V::Movmskps => Wide::Join(4),
+        V::Movmskpd => Wide::Join(2),
+        V::Ptest => Wide::Flags,
+        V::Cmpps | V::Cmppd | V::Cmpss | V::Cmpsd => Wide::Compare,
+        _ if op.is_vex() => Wide::Itself,
+        _ => Wide::Halves,
+    }
+}
 
 /// The result of `op` on a, b, c and its control byte. `ty` is the op's result type; operands the
-/// op does not have are ignored. The upper half of a `v128` result is zero; on `v256` the op works
-/// on each half by itself.
+/// op does not have are ignored. The upper half of a `v128` result is zero.
+///
+/// The host must have the instruction: see [`emu_ir::VecForm`].
 #[inline]
 pub fn eval(op: VecOp, ty: Ty, a: &Value, b: &Value, c: &Value, imm: u8) -> Value {
     let f = EVAL[op as usize];
-    if ty == Ty::V256 { eval_halves(op, a, b, c, imm) } else { f(a, b, c, imm, ty) }
+    match WIDE[op as usize] {
+        Wide::Itself => f(a, b, c, imm, ty),
+        Wide::Halves | Wide::Shift | Wide::Widen(_) if ty != Ty::V256 => f(a, b, c, imm, ty),
+        // The upper half of a v128 is zero.
+        Wide::Join(_) | Wide::Flags if a.high() | b.high() == 0 => f(a, b, c, imm, ty),
+        how => wide(op, how, ty, a, b, c, imm),
+    }
 }
 
 #[cold]
-fn eval_halves(op: VecOp, a: &Value, b: &Value, c: &Value, imm: u8) -> Value {
+fn wide(op: VecOp, how: Wide, ty: Ty, a: &Value, b: &Value, c: &Value, imm: u8) -> Value {
     let f = EVAL[op as usize];
     let high = |v: &Value| Value::from_u128(v.high());
-    let low = f(a, b, c, imm, Ty::V128).u128();
-    // Integers go into the low half only.
-    let upper = match op.sig() {
-        VecSig::FromInt => 0,
-        VecSig::VInt | VecSig::VIntImm => a.high(),
-        _ => f(&high(a), &high(b), &high(c), imm, Ty::V128).u128(),
-    };
-    Value::from_halves(low, upper)
-}
-
-/// What the bodies of the functions name.
-struct Operands<'a> {
-    a: &'a Value,
-    b: &'a Value,
-    c: &'a Value,
-    imm: u8,
-    ty: Ty,
-}
-
-#[inline(always)]
-fn xmm(v: &Value) -> __m128i {
-    // SAFETY: both are 16 plain bytes.
-    unsafe { core::mem::transmute::<u128, __m128i>(v.u128()) }
-}
-
-#[inline(always)]
-fn value(x: __m128i) -> Value {
-    // SAFETY: both are 16 plain bytes.
-    Value::from_u128(unsafe { core::mem::transmute::<__m128i, u128>(x) })
-}
-
-/// The flags `lahf` leaves in AH that an op defines: SF, ZF, AF, PF, CF.
-const LAHF: u64 = 0xd5;
-
-/// Runs one instruction with a control byte known only now: jumps into a table of its 256 forms,
-/// 16 bytes each. The operands follow the instruction, AT&T order.
-macro_rules! with_imm {
-    ($o:ident, $instruction:expr, $($operands:tt)*) => {{
-        // SAFETY: the instruction reads and writes only the registers named; the jump goes to one
-        // of the 256 aligned slots of the table, each of which ends with a jump behind it. Memory
-        // and stack are not touched.
-        unsafe {
-            asm!(
-                "leaq 2f(%rip), {table}",
-                "shll $4, {at:e}",
-                "addq {at}, {table}",
-                "jmpq *{table}",
-                ".p2align 4",
-                "2:",
-                ".set .Lcontrol, 0",
-                ".rept 256",
-                $instruction,
-                "jmp 3f",
-                ".p2align 4",
-                ".set .Lcontrol, .Lcontrol + 1",
-                ".endr",
-                "3:",
-                table = out(reg) _,
-                at = inout(reg) u64::from($o.imm) => _,
-                $($operands)*
-                options(att_syntax, nostack, nomem)
-            )
+    let halves = |f: host::EvalFn, shift: u32| {
+        let low = f(a, b, c, imm, Ty::V128).u128();
+        if ty != Ty::V256 {
+            return Value::from_u128(low);
         }
-    }};
-}
-
-/// Runs one instruction on registers.
-macro_rules! plain {
-    ($($asm:tt)*) => {
-        // SAFETY: the instruction reads and writes only the registers named.
-        unsafe { asm!($($asm)* options(att_syntax, nostack, nomem)) }
+        let upper = f(&high(a), &high(b), &high(c), imm >> shift, Ty::V128).u128();
+        Value::from_halves(low, upper)
     };
-}
-
-/// The body of an op's function, by shape, width and form.
-macro_rules! body {
-    ($o:ident, $m:literal, V, $w:ident, $form:ident) => {{
-        let d: __m128i;
-        plain!(concat!($m, " {a}, {d}"), a = in(xmm_reg) xmm($o.a), d = lateout(xmm_reg) d,);
-        value(d)
-    }};
-    ($o:ident, $m:literal, VV, $w:ident, $form:ident) => {{
-        let mut d = xmm($o.a);
-        plain!(concat!($m, " {b}, {d}"), b = in(xmm_reg) xmm($o.b), d = inout(xmm_reg) d,);
-        value(d)
-    }};
-    ($o:ident, $m:literal, VVV, $w:ident, $form:ident) => {{
-        let mut d = xmm($o.a);
-        plain!(
-            concat!($m, " %xmm0, {b}, {d}"),
-            b = in(xmm_reg) xmm($o.b),
-            d = inout(xmm_reg) d,
-            in("xmm0") xmm($o.c),
-        );
-        value(d)
-    }};
-    ($o:ident, $m:literal, VImm, $w:ident, Rm) => {{
-        let d: __m128i;
-        with_imm!($o, concat!($m, " $.Lcontrol, {a}, {d}"),
-            a = in(xmm_reg) xmm($o.a), d = lateout(xmm_reg) d,);
-        value(d)
-    }};
-    ($o:ident, $m:literal, VImm, $w:ident, Digit) => {{
-        let mut d = xmm($o.a);
-        with_imm!($o, concat!($m, " $.Lcontrol, {d}"), d = inout(xmm_reg) d,);
-        value(d)
-    }};
-    ($o:ident, $m:literal, VVImm, $w:ident, $form:ident) => {{
-        let mut d = xmm($o.a);
-        with_imm!($o, concat!($m, " $.Lcontrol, {b}, {d}"),
-            b = in(xmm_reg) xmm($o.b), d = inout(xmm_reg) d,);
-        value(d)
-    }};
-    ($o:ident, $m:literal, ToInt, W0, $form:ident) => {{
-        let d: u32;
-        plain!(concat!($m, " {a}, {d:e}"), a = in(xmm_reg) xmm($o.a), d = lateout(reg) d,);
-        Value::from_u64(u64::from(d))
-    }};
-    ($o:ident, $m:literal, ToInt, W1, $form:ident) => {{
-        let d: u64;
-        plain!(concat!($m, " {a}, {d}"), a = in(xmm_reg) xmm($o.a), d = lateout(reg) d,);
-        Value::from_u64(d)
-    }};
-    ($o:ident, $m:literal, ToInt, ByType, $form:ident) => {
-        if $o.ty == Ty::I64 {
-            body!($o, $m, ToInt, W1, $form)
-        } else {
-            body!($o, $m, ToInt, W0, $form)
+    match how {
+        Wide::Itself | Wide::Halves => halves(f, op.high_imm_shift()),
+        Wide::Compare if imm < 8 => halves(f, 0),
+        Wide::Compare => host::compare(op, ty, a, b, imm),
+        Wide::Shift => {
+            let low = f(a, b, c, imm, Ty::V128).u128();
+            Value::from_halves(low, f(&high(a), b, c, imm, Ty::V128).u128())
         }
-    };
-    ($o:ident, $m:literal, ToIntImm, W0, $form:ident) => {{
-        let d: u32;
-        with_imm!($o, concat!($m, " $.Lcontrol, {a}, {d:e}"),
-            a = in(xmm_reg) xmm($o.a), d = lateout(reg) d,);
-        Value::from_u64(u64::from(d))
-    }};
-    ($o:ident, $m:literal, ToIntImm, W1, $form:ident) => {{
-        let d: u64;
-        with_imm!($o, concat!($m, " $.Lcontrol, {a}, {d}"),
-            a = in(xmm_reg) xmm($o.a), d = lateout(reg) d,);
-        Value::from_u64(d)
-    }};
-    ($o:ident, $m:literal, VInt, W0, $form:ident) => {{
-        let mut d = xmm($o.a);
-        plain!(concat!($m, "l {b:e}, {d}"), b = in(reg) $o.b.u64(), d = inout(xmm_reg) d,);
-        value(d)
-    }};
-    ($o:ident, $m:literal, VInt, W1, $form:ident) => {{
-        let mut d = xmm($o.a);
-        plain!(concat!($m, "q {b}, {d}"), b = in(reg) $o.b.u64(), d = inout(xmm_reg) d,);
-        value(d)
-    }};
-    ($o:ident, $m:literal, VIntImm, W0, $form:ident) => {{
-        let mut d = xmm($o.a);
-        with_imm!($o, concat!($m, " $.Lcontrol, {b:e}, {d}"),
-            b = in(reg) $o.b.u64(), d = inout(xmm_reg) d,);
-        value(d)
-    }};
-    ($o:ident, $m:literal, VIntImm, W1, $form:ident) => {{
-        let mut d = xmm($o.a);
-        with_imm!($o, concat!($m, " $.Lcontrol, {b}, {d}"),
-            b = in(reg) $o.b.u64(), d = inout(xmm_reg) d,);
-        value(d)
-    }};
-    ($o:ident, $m:literal, FromInt, W0, $form:ident) => {{
-        let d: __m128i;
-        plain!(concat!($m, " {a:e}, {d}"), a = in(reg) $o.a.u64(), d = lateout(xmm_reg) d,);
-        value(d)
-    }};
-    ($o:ident, $m:literal, FromInt, W1, $form:ident) => {{
-        let d: __m128i;
-        plain!(concat!($m, " {a}, {d}"), a = in(reg) $o.a.u64(), d = lateout(xmm_reg) d,);
-        value(d)
-    }};
-    ($o:ident, $m:literal, Flags, $w:ident, $form:ident) => {{
-        let ax: u64;
-        // These instructions clear OF, which lahf does not show.
-        plain!(
-            concat!($m, " {b}, {a}"), "lahf",
-            a = in(xmm_reg) xmm($o.a), b = in(xmm_reg) xmm($o.b), lateout("rax") ax,
-        );
-        Value::from_u64((ax >> 8) & LAHF)
-    }};
+        Wide::Widen(bits) => {
+            let further = Value::from_u128(a.u128() >> bits);
+            let low = f(a, b, c, imm, Ty::V128).u128();
+            Value::from_halves(low, f(&further, b, c, imm, Ty::V128).u128())
+        }
+        Wide::Join(bits) => {
+            let low = f(a, b, c, imm, ty).u128() & ((1 << bits) - 1);
+            let upper = f(&high(a), b, c, imm, ty).u128() & ((1 << bits) - 1);
+            let joined = low | upper << bits;
+            if op.sig() == VecSig::ToInt {
+                Value::from_u64(joined as u64)
+            } else {
+                Value::from_u128(joined)
+            }
+        }
+        Wide::Flags => {
+            let low = f(a, b, c, imm, ty).u64();
+            Value::from_u64(low & f(&high(a), &high(b), c, imm, ty).u64())
+        }
+    }
 }
-
-macro_rules! eval_table {
-    ($($name:ident $text:literal $mnemonic:literal $sig:ident $unit:ident
-       $prefix:literal $map:ident $opcode:literal $w:ident $form:ident $(($digit:literal))?;)*) => {
-        /// The functions, by op number.
-        static EVAL: [EvalFn; VecOp::ALL.len()] = [$(|a, b, c, imm, ty| {
-            let o = Operands { a, b, c, imm, ty };
-            body!(o, $mnemonic, $sig, $w, $form)
-        }),*];
-    };
-}
-
-emu_ir::for_each_vec_op!(eval_table);
 
 #[cfg(test)]
 mod tests {

@@ -38,5 +38,5 @@ pub use flags::{FlagKind, FlagMask};
 pub use op::{Inst, JumpKind, Op, Operand, RmwKind, TrapKind, Val};
 pub use target::{Effects, PlainTarget, Target};
 pub use ty::Ty;
-pub use vec_op::{VecEncoding, VecForm, VecMap, VecOp, VecSig, VecWidth};
+pub use vec_op::{VecEncoding, VecForm, VecLen, VecMap, VecOp, VecSig, VecWidth};
 pub use verify::{Rule, VerifyError, verify};

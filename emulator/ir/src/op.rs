@@ -111,7 +111,7 @@ pub enum Op {
     /// Number of one bits.
     Popcnt,
 
-    /// Zero-extends a from type `sub` to `ty`.
+    /// Zero-extends a from type `sub` to `ty`: between integers, or from v128 to v256.
     Zext,
     /// Sign-extends a from type `sub` to `ty`.
     Sext,

@@ -6,7 +6,7 @@
 
 use crate::{
     Addr, Block, Builder, Cond, CounterSite, FlagKind, Inst, JumpKind, Op, Operand, RmwKind,
-    Target, TrapKind, Ty, Val, VecOp, VecSig, VecWidth, flags,
+    Target, TrapKind, Ty, Val, VecLen, VecOp, VecSig, VecWidth, flags,
 };
 
 /// A small random number generator (splitmix64).
@@ -69,7 +69,7 @@ pub struct Recipe {
     pub faults: bool,
     /// Partial accesses at odd places inside registers, beyond what a lifter makes.
     pub odd_slots: bool,
-    /// 256-bit values (moves, loads, stores and selects).
+    /// 256-bit values.
     pub v256: bool,
     /// The vector ops to use.
     pub vec_ops: Vec<VecOp>,
@@ -345,7 +345,16 @@ impl Generator<'_> {
         if op.uses_mxcsr() && !may_fault {
             return;
         }
-        let v = Ty::V128;
+        let v = match op.len() {
+            VecLen::Both if self.recipe.v256 => self.rng.pick(&[Ty::V128, Ty::V256]),
+            VecLen::Ymm if self.recipe.v256 => Ty::V256,
+            VecLen::Ymm => return,
+            _ => Ty::V128,
+        };
+        if self.recipe.v256 && self.rng.one_in(4) {
+            let a = self.value(Ty::V128);
+            self.b.convert(Op::Zext, Ty::V128, Ty::V256, a);
+        }
         let width = op.encoding().w;
         let int = match width {
             VecWidth::W0 => Ty::I32,
@@ -355,6 +364,26 @@ impl Generator<'_> {
         let imm = self.rng.bits() as u8;
         let none = Val::NONE;
         match op.sig() {
+            VecSig::Widen => {
+                let a = self.value(Ty::V128);
+                self.b.vec(op, v, a, none, none, 0);
+            }
+            VecSig::Narrow => {
+                let a = self.value(v);
+                self.b.vec(op, Ty::V128, a, none, none, 0);
+            }
+            VecSig::NarrowImm => {
+                let a = self.value(v);
+                self.b.vec(op, Ty::V128, a, none, none, imm);
+            }
+            VecSig::Shift => {
+                let (a, b) = (self.value(v), self.value(Ty::V128));
+                self.b.vec(op, v, a, b, none, 0);
+            }
+            VecSig::Insert => {
+                let (a, b) = (self.value(v), self.value(Ty::V128));
+                self.b.vec(op, v, a, b, none, imm);
+            }
             VecSig::V => {
                 let a = self.value(v);
                 self.b.vec(op, v, a, none, none, 0);

@@ -1,8 +1,10 @@
 //! Vector operations and their host encodings; the rows are in `vec_table.rs`.
 
+use crate::Ty;
+
 /// The shape of a vector op's operands and result.
 ///
-/// `V` is a vector (V128, or V256 where the op is also defined on it), `I` an integer.
+/// `V` is a vector of one of the op's [lengths](VecLen), the same for all operands and the result.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum VecSig {
     /// (V) → V
@@ -27,12 +29,30 @@ pub enum VecSig {
     FromInt,
     /// (V, V) → i64 holding EFLAGS bits
     Flags,
+    /// (V, V128) → V: the low 64 bits of b count for every lane
+    Shift,
+    /// (V128) → V: made of the low lanes of a
+    Widen,
+    /// (V) → V128: the upper lanes that are not filled are zero
+    Narrow,
+    /// (V, control byte) → V128
+    NarrowImm,
+    /// (V, V128, control byte) → V
+    Insert,
 }
 
 impl VecSig {
     /// Whether the op takes a control byte.
     pub const fn has_imm(self) -> bool {
-        matches!(self, VecSig::VImm | VecSig::VVImm | VecSig::ToIntImm | VecSig::VIntImm)
+        matches!(
+            self,
+            VecSig::VImm
+                | VecSig::VVImm
+                | VecSig::ToIntImm
+                | VecSig::VIntImm
+                | VecSig::NarrowImm
+                | VecSig::Insert
+        )
     }
 
     /// Whether the result is an integer.
@@ -53,11 +73,37 @@ pub enum VecMap {
     Of3A = 3,
 }
 
-/// Which ModRM fields an instruction's operands are in.
+/// Which vector types an op is defined on.
+///
+/// An op on V256 treats each half by itself, as the op on V128 would, unless its shape or its name
+/// says otherwise.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum VecLen {
+    /// V128.
+    Xmm,
+    /// V128 and V256.
+    Both,
+    /// V256.
+    Ymm,
+}
+
+impl VecLen {
+    /// Whether the op is defined on vectors of type `ty`.
+    pub const fn admits(self, ty: Ty) -> bool {
+        match self {
+            VecLen::Xmm => matches!(ty, Ty::V128),
+            VecLen::Both => !ty.is_int(),
+            VecLen::Ymm => matches!(ty, Ty::V256),
+        }
+    }
+}
+
+/// Which encodings an instruction has, and which ModRM fields its operands are in.
 ///
 /// In legacy encodings the destination is also operand `a`, unless the shape is
-/// [`VecSig::V`], [`VecSig::VImm`], [`VecSig::ToInt`], [`VecSig::ToIntImm`] or
-/// [`VecSig::FromInt`]; [`VecSig::Flags`] has `a` in the place of the destination.
+/// [`VecSig::V`], [`VecSig::VImm`], [`VecSig::ToInt`], [`VecSig::ToIntImm`], [`VecSig::Widen`],
+/// [`VecSig::Narrow`] or [`VecSig::FromInt`]; in VEX encodings `a` is in vvvv then, if there is a
+/// second vector operand. [`VecSig::Flags`] has `a` in the place of the destination.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum VecForm {
     /// reg: destination; r/m: the last operand.
@@ -68,6 +114,28 @@ pub enum VecForm {
     Mr,
     /// reg: opcode extension; r/m: operand `a`, which is the destination in legacy encodings.
     Digit(u8),
+    /// As [`VecForm::Rm`]; the instruction has no VEX encoding.
+    LegacyRm,
+    /// As [`VecForm::RmXmm0`]; the instruction has no VEX encoding.
+    LegacyRmXmm0,
+    /// As [`VecForm::Rm`]; the instruction has only a VEX encoding.
+    VexRm,
+    /// reg: operand `a`; r/m: the (vector) destination. Only a VEX encoding.
+    VexMr,
+    /// reg: operand `a` and destination; vvvv: `b`; r/m: `c`. Only a VEX encoding.
+    Fma,
+}
+
+impl VecForm {
+    /// Whether the instruction has only a VEX encoding: the host needs AVX2, FMA and F16C.
+    pub const fn is_vex(self) -> bool {
+        matches!(self, VecForm::VexRm | VecForm::VexMr | VecForm::Fma)
+    }
+
+    /// Whether the instruction has only a legacy encoding: the host needs SHA.
+    pub const fn is_legacy(self) -> bool {
+        matches!(self, VecForm::LegacyRm | VecForm::LegacyRmXmm0)
+    }
 }
 
 /// The REX.W (or VEX.W) bit, which gives the size of an integer operand.
@@ -81,8 +149,8 @@ pub enum VecWidth {
     ByType,
 }
 
-/// How the host encodes a vector op as a legacy SSE instruction. Map, prefix, opcode and form are
-/// the same in the VEX encoding, except for [`VecForm::RmXmm0`].
+/// How the host encodes a vector op. Map, prefix, opcode and form of an instruction that has a
+/// legacy and a VEX encoding are the same in both, except for [`VecForm::RmXmm0`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct VecEncoding {
     /// Mandatory prefix: 0 (none), 0x66, 0xf3 or 0xf2.
@@ -99,7 +167,7 @@ pub struct VecEncoding {
 
 macro_rules! define_vec_ops {
     ($($name:ident $text:literal $mnemonic:literal $sig:ident $unit:ident
-       $prefix:literal $map:ident $opcode:literal $w:ident $form:expr;)*) => {
+       $prefix:literal $map:ident $opcode:literal $w:ident $len:ident $form:expr;)*) => {
         /// A vector operation, named after the x86 instruction with the same effect on its whole
         /// destination (SDM vol. 2); scalar floating-point ops keep the upper lanes of `a`.
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -113,6 +181,7 @@ macro_rules! define_vec_ops {
             mnemonic: &'static str,
             sig: VecSig,
             unit: Unit,
+            len: VecLen,
             encoding: VecEncoding,
         }
 
@@ -123,6 +192,7 @@ macro_rules! define_vec_ops {
                 mnemonic: $mnemonic,
                 sig: VecSig::$sig,
                 unit: Unit::$unit,
+                len: VecLen::$len,
                 encoding: VecEncoding {
                     prefix: $prefix,
                     map: VecMap::$map,
@@ -182,6 +252,27 @@ impl VecOp {
     /// Whether the op is a floating-point op that obeys MXCSR and may set its sticky flags.
     pub fn uses_mxcsr(self) -> bool {
         self.row().unit == Unit::Mxcsr
+    }
+
+    /// The vector types the op is defined on.
+    pub fn len(self) -> VecLen {
+        self.row().len
+    }
+
+    /// Whether the host instruction has only a VEX encoding.
+    pub const fn is_vex(self) -> bool {
+        ROWS[self as usize].encoding.form.is_vex()
+    }
+
+    /// How far the control byte is shifted right for the upper half of a V256, for ops that work
+    /// on each half by itself.
+    pub const fn high_imm_shift(self) -> u32 {
+        match self {
+            VecOp::Blendps => 4,
+            VecOp::Mpsadbw => 3,
+            VecOp::Blendpd | VecOp::Shufpd => 2,
+            _ => 0,
+        }
     }
 
     /// Encoding of the host instruction.

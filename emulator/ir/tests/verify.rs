@@ -107,7 +107,7 @@ fn operand_types_match() {
     assert_eq!(about(store), wants('c', "i32", "i64"));
     let mut i = inst(Op::Vec, Ty::V128, 1, 1).with_c(Val::NONE);
     i.sub = VecOp::Paddd as u16;
-    assert_eq!(about(i), wants('a', "i32", "a vector"));
+    assert_eq!(about(i), wants('a', "i32", "v128"));
     let narrow = complaint(&block(|b| {
         let a = b.get(Ty::I16, R0);
         b.load(Ty::I8, Addr::base(a));

@@ -22,6 +22,10 @@ const MAX_OPS: usize = 8192;
 pub struct Host {
     /// AVX: vector ops use VEX encodings throughout.
     pub avx: bool,
+    /// AVX2, FMA and F16C: every vector op that has a VEX encoding.
+    pub v3: bool,
+    /// SHA.
+    pub sha: bool,
     /// BMI2: shifts by a register without flags.
     pub bmi2: bool,
     /// BMI1 and LZCNT.
@@ -37,6 +41,10 @@ impl Host {
     pub fn detect() -> Host {
         Host {
             avx: std::arch::is_x86_feature_detected!("avx"),
+            v3: std::arch::is_x86_feature_detected!("avx2")
+                && std::arch::is_x86_feature_detected!("fma")
+                && std::arch::is_x86_feature_detected!("f16c"),
+            sha: std::arch::is_x86_feature_detected!("sha"),
             bmi2: std::arch::is_x86_feature_detected!("bmi2"),
             lzcnt: std::arch::is_x86_feature_detected!("lzcnt"),
             tzcnt: std::arch::is_x86_feature_detected!("bmi1"),
@@ -231,6 +239,9 @@ impl<'a> Compiler<'a> {
     }
 
     fn op(&mut self, i: &Inst) -> Result<(), Unsupported> {
+        if i.ty == Ty::V256 && !self.host.avx {
+            return Err(Unsupported::Op(i.op));
+        }
         match i.op {
             Op::InsnStart => {
                 self.insn = i32::from(i.sub);
@@ -263,6 +274,7 @@ impl<'a> Compiler<'a> {
             Op::DivU | Op::RemU | Op::DivS | Op::RemS => self.divide(i)?,
             Op::Not | Op::Neg => self.not_neg(i)?,
             Op::Bswap | Op::Clz | Op::Ctz | Op::Popcnt => self.bits(i)?,
+            Op::Zext if i.ty == Ty::V256 => self.vec_zext(i)?,
             Op::Zext | Op::Sext | Op::Trunc => self.convert(i)?,
             Op::Cmp => self.compare(i)?,
             Op::Select => self.select(i)?,

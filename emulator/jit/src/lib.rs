@@ -29,6 +29,7 @@ mod pins;
 mod slots;
 mod state;
 mod vec;
+mod vec_op;
 mod x87;
 
 use emu_ir::{Op, VecOp};

@@ -65,7 +65,7 @@ impl Compiler<'_> {
         {
             let class = self.st.root(s.root).class;
             if class.is_int() == i.ty.is_int() && (class.is_int() || class == i.ty)
-                || !class.is_int() && matches!(i.ty, Ty::I32 | Ty::I64)
+                || !class.is_int() && matches!(i.ty, Ty::I32 | Ty::I64 | Ty::V128)
             {
                 self.st.slots[unit].next = next;
                 self.st.bind(self.at, s.root);

@@ -1,29 +1,20 @@
-//! Vector operations: the very host instruction, VEX-encoded when the host has AVX (so that
-//! generated code never mixes encodings), else in the two-operand legacy form.
+//! Moving vectors: VEX-encoded when the host has AVX, else in the two-operand legacy form.
+//!
+//! With AVX, the register of a root of class v128 has a clear upper half: every instruction that
+//! fills one is VEX-encoded.
 
-use emu_ir::{FlagKind, Inst, Ty, Val, VecEncoding, VecForm, VecOp, VecSig, VecWidth};
+use emu_ir::{Inst, Ty, Val};
 
 use crate::Unsupported;
-use crate::asm::{Mem, OF, OF3A, P66, PF3, RAX, Reg, Rm};
+use crate::asm::{Mem, OF, OF3A, P66, PF3, Reg, Rm};
 use crate::compile::Compiler;
-use crate::state::NOROOT;
 
 /// Vector register no value lives in.
 pub const TEMP: Reg = 0;
 
-fn opcode(e: &VecEncoding) -> u32 {
-    let prefix = match e.prefix {
-        0x66 => P66,
-        0xf3 => PF3,
-        0xf2 => crate::asm::PF2,
-        _ => 0,
-    };
-    prefix | (e.map as u32) << 8 | u32::from(e.opcode)
-}
-
 impl Compiler<'_> {
     /// A vector instruction with destination and r/m operand only.
-    fn vop(&mut self, op: u32, wide: bool, l: bool, reg: Reg, rm: Rm) {
+    pub fn vop(&mut self, op: u32, wide: bool, l: bool, reg: Reg, rm: Rm) {
         if self.host.avx {
             self.asm.vex(op, wide, l, reg, 0, rm);
         } else {
@@ -75,7 +66,7 @@ impl Compiler<'_> {
     }
 
     /// `d = op(d or v, s)` for the helpers below.
-    fn vop3(&mut self, op: u32, l: bool, d: Reg, v: Reg, s: Reg) {
+    pub fn vop3(&mut self, op: u32, l: bool, d: Reg, v: Reg, s: Reg) {
         if self.host.avx {
             self.asm.vex(op, false, l, d, v, Rm::R(s));
         } else {
@@ -103,7 +94,7 @@ impl Compiler<'_> {
         Ok(())
     }
 
-    fn xmm(&mut self, v: Val) -> Result<Reg, Unsupported> {
+    pub fn xmm(&mut self, v: Val) -> Result<Reg, Unsupported> {
         if !v.is_some() {
             return Err(Unsupported::Malformed);
         }
@@ -113,9 +104,6 @@ impl Compiler<'_> {
 
     /// [`emu_ir::Op::Select`] of vectors.
     pub fn vec_select(&mut self, i: &Inst) -> Result<(), Unsupported> {
-        if i.ty == Ty::V256 && !self.host.avx {
-            return Err(Unsupported::Op(i.op));
-        }
         let had = self.cond.is_some();
         let cc = if had { self.condition(i.a)? } else { 0 };
         let b = self.xmm(i.b)?;
@@ -132,260 +120,18 @@ impl Compiler<'_> {
         Ok(())
     }
 
-    /// [`emu_ir::Op::Vec`].
-    pub fn vec(&mut self, i: &Inst) -> Result<(), Unsupported> {
-        let op = i.vec_op();
-        let e = op.encoding();
-        let sig = op.sig();
-        if i.ty == Ty::V256 {
-            return Err(Unsupported::Vec(op));
-        }
-        let code = opcode(&e);
-        let wide = match e.w {
-            VecWidth::W0 => false,
-            VecWidth::W1 => true,
-            VecWidth::ByType => i.ty == Ty::I64,
-        };
-        match sig {
-            VecSig::ToInt | VecSig::ToIntImm => self.vec_to_int(i, &e, code, wide),
-            VecSig::Flags => self.vec_flags(i, code),
-            VecSig::V | VecSig::VImm | VecSig::FromInt => self.vec_unary(i, &e, code, wide),
-            VecSig::VV | VecSig::VVImm | VecSig::VInt | VecSig::VIntImm => {
-                self.vec_binary(i, &e, code, wide)
-            }
-            VecSig::VVV => self.vec_ternary(i, &e, code),
-        }
-    }
-
-    fn imm_byte(&mut self, i: &Inst) {
-        if i.vec_op().sig().has_imm() {
-            self.asm.byte(i.imm as u8);
-        }
-    }
-
-    fn vec_to_int(
-        &mut self,
-        i: &Inst,
-        e: &VecEncoding,
-        code: u32,
-        wide: bool,
-    ) -> Result<(), Unsupported> {
-        let op = i.vec_op();
-        // The low part of the vector as it is, for a store: no move at all.
-        let lane = matches!((op, i.ty), (VecOp::MovqOut, Ty::I64) | (VecOp::MovdOut, Ty::I32));
-        if lane && let Some(user) = self.only_user(self.at) {
-            let u = self.block.insts[user];
-            if u.op == emu_ir::Op::Store && u.ty == i.ty && u.c().index() == self.at {
-                let r = self.root_of(i.a);
-                self.root_xmm(r)?;
-                self.st.bind(self.at, r);
-                self.release(&[i.a]);
-                return Ok(());
-            }
-        }
-        let a = self.xmm(i.a)?;
-        let d = self.alloc_gpr()?;
-        match e.form {
-            VecForm::Mr => self.vop(code, wide, false, a, Rm::R(d)),
-            _ => self.vop(code, wide, false, d, Rm::R(a)),
-        }
-        self.imm_byte(i);
-        self.release(&[i.a]);
-        let bits = if wide { 64 } else { 32 };
-        self.define(d, bits);
-        Ok(())
-    }
-
-    fn vec_flags(&mut self, i: &Inst, code: u32) -> Result<(), Unsupported> {
-        let a = self.xmm(i.a)?;
-        let b = self.xmm(i.b)?;
-        let only_flags = self.only_user(self.at).is_some_and(|u| {
-            let f = &self.block.insts[u];
-            f.op == emu_ir::Op::FlagsSet && f.flag_kind() == FlagKind::Raw
-        });
-        if only_flags {
-            // lahf leaves the host's flags alone, so that a branch can follow at once. Its
-            // constant bit 1 is none of the arithmetic flags.
-            self.vacate(RAX)?;
-            self.st.gpr_lock |= 1 << RAX;
-            self.vop(code, false, false, a, Rm::R(b));
-            self.asm.byte(0x9f);
-            // movzx eax, ah
-            self.asm.op(0xb6 | OF, false, RAX, Rm::R(4), 0);
-            self.release(&[i.a, i.b]);
-            self.host_flags_of_this();
-            self.define(RAX, 8);
-            return Ok(());
-        }
-        let d = self.alloc_gpr()?;
-        let t = self.alloc_gpr()?;
-        self.clobber_flags();
-        self.vop(code, false, false, a, Rm::R(b));
-        self.release(&[i.a, i.b]);
-        if self.an.uses[self.at] == 0 {
-            return Ok(());
-        }
-        // ZF in bit 6, PF in bit 2, CF in bit 0; setcc writes bytes, so clear the rest first.
-        self.asm.setcc(2, d);
-        self.asm.setcc(10, t);
-        self.asm.movzx(Ty::I8, d, d);
-        self.asm.movzx(Ty::I8, t, t);
-        let m = Mem { base: d, index: t, shift: 2, disp: 0, addr32: false };
-        self.asm.lea(Ty::I32, d, m);
-        self.asm.setcc(4, t);
-        self.asm.movzx(Ty::I8, t, t);
-        self.asm.shift_imm(crate::asm::Shift::Shl, Ty::I32, t, 6);
-        self.asm.alu(crate::asm::Alu::Or, Ty::I32, d, Rm::R(t));
-        self.define(d, 7);
-        Ok(())
-    }
-
-    fn vec_unary(
-        &mut self,
-        i: &Inst,
-        e: &VecEncoding,
-        code: u32,
-        wide: bool,
-    ) -> Result<(), Unsupported> {
-        if i.vec_op().sig() == VecSig::FromInt {
-            let s = self.gpr(i.a)?;
-            let d = self.alloc_xmm()?;
-            self.vop(code, wide, false, d, Rm::R(s));
-            self.release(&[i.a]);
-            self.define_xmm(d, i.ty);
-            return Ok(());
-        }
+    /// [`emu_ir::Op::Zext`] of a vector. VEX instructions on 128 bits clear the upper half, so it is
+    /// clear already where no 256-bit value is behind the operand.
+    pub fn vec_zext(&mut self, i: &Inst) -> Result<(), Unsupported> {
         let a = self.xmm(i.a)?;
         let ra = self.root_of(i.a);
-        match e.form {
-            VecForm::Digit(n) => {
-                self.release_xmm(&[i.a]);
-                let d = self.alloc_result_xmm(ra)?;
-                if self.host.avx {
-                    self.asm.vex(code, wide, false, n, d, Rm::R(a));
-                } else {
-                    self.vec_move(Ty::V128, d, a);
-                    self.asm.op(code, wide, n, Rm::R(d), 0);
-                }
-                self.imm_byte(i);
-                self.finish_xmm(i, d);
-            }
-            _ => {
-                self.release_xmm(&[i.a]);
-                let d = self.alloc_result_xmm(ra)?;
-                self.vop(code, wide, false, d, Rm::R(a));
-                self.imm_byte(i);
-                self.finish_xmm(i, d);
-            }
+        let clear = self.st.root(ra).class == Ty::V128;
+        self.release_xmm(&[i.a]);
+        let d = self.alloc_result_xmm(ra)?;
+        if d != a || !clear {
+            self.vop(0x28 | OF, false, false, d, Rm::R(a));
         }
-        Ok(())
-    }
-
-    fn vec_binary(
-        &mut self,
-        i: &Inst,
-        e: &VecEncoding,
-        code: u32,
-        wide: bool,
-    ) -> Result<(), Unsupported> {
-        if e.form != VecForm::Rm {
-            return Err(Unsupported::Vec(i.vec_op()));
-        }
-        let int = matches!(i.vec_op().sig(), VecSig::VInt | VecSig::VIntImm);
-        let a = self.xmm(i.a)?;
-        let ra = self.root_of(i.a);
-        let b = if int { self.gpr(i.b)? } else { self.xmm(i.b)? };
-        let rb = self.root_of(i.b);
-        self.release_xmm(&[i.a, i.b]);
-        let d = if self.host.avx {
-            let d = if !int && rb != ra && self.clobberable(rb, 0) && !self.clobberable(ra, 0) {
-                self.take_xmm(rb)
-            } else {
-                self.alloc_result_xmm(ra)?
-            };
-            self.asm.vex(code, wide, false, d, a, Rm::R(b));
-            d
-        } else {
-            // The destination must not be b's register before a is copied there.
-            let d = self.alloc_result_xmm(ra)?;
-            self.vec_move(Ty::V128, d, a);
-            self.asm.op(code, wide, d, Rm::R(b), 0);
-            d
-        };
-        self.imm_byte(i);
         self.finish_xmm(i, d);
         Ok(())
-    }
-
-    fn vec_ternary(&mut self, i: &Inst, e: &VecEncoding, code: u32) -> Result<(), Unsupported> {
-        if e.form != VecForm::RmXmm0 {
-            return Err(Unsupported::Vec(i.vec_op()));
-        }
-        let a = self.xmm(i.a)?;
-        let b = self.xmm(i.b)?;
-        let c = self.xmm(i.c())?;
-        let d = self.alloc_xmm()?;
-        if self.host.avx {
-            let vex = match e.opcode {
-                0x10 => 0x4c,
-                0x14 => 0x4a,
-                0x15 => 0x4b,
-                _ => return Err(Unsupported::Vec(i.vec_op())),
-            };
-            self.asm.vex(vex | OF3A | P66, false, false, d, a, Rm::R(b));
-            self.asm.byte(c << 4);
-        } else {
-            self.vec_move(Ty::V128, TEMP, c);
-            self.vec_move(Ty::V128, d, a);
-            self.asm.op(code, false, d, Rm::R(b), 0);
-        }
-        self.release(&[i.a, i.b, i.c()]);
-        self.define_xmm(d, i.ty);
-        Ok(())
-    }
-
-    /// Counts uses as gone without freeing the roots yet.
-    fn release_xmm(&mut self, vals: &[Val]) {
-        for v in vals {
-            let left = &mut self.st.left[v.index()];
-            *left = left.saturating_sub(1);
-            if *left == 0 {
-                let r = self.root_of(*v);
-                if r != NOROOT {
-                    let root = self.st.root(r);
-                    root.live = root.live.saturating_sub(1);
-                }
-            }
-        }
-    }
-
-    fn take_xmm(&mut self, r: u16) -> Reg {
-        let reg = self.take_register(r);
-        self.st.xmm_lock |= 1 << reg;
-        reg
-    }
-
-    fn alloc_result_xmm(&mut self, a: u16) -> Result<Reg, Unsupported> {
-        if a != NOROOT && !self.st.root(a).class.is_int() && self.clobberable(a, 0) {
-            return Ok(self.take_xmm(a));
-        }
-        self.xmm_for(self.at)
-    }
-
-    fn finish_xmm(&mut self, i: &Inst, d: Reg) {
-        let r = self.st.new_root(crate::state::Kind::Plain, i.ty, 0);
-        self.st.place(r, d);
-        self.st.root(r).live += 1;
-        for v in [i.a, i.b] {
-            if v.is_some() {
-                let o = self.root_of(v);
-                if o != NOROOT {
-                    self.st.collect(o);
-                }
-            }
-        }
-        self.st.bind(self.at, r);
-        self.st.root(r).live -= 1;
-        self.st.collect(r);
     }
 }

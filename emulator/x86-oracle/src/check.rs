@@ -22,6 +22,8 @@ pub struct Ignore {
     pub x87_status: u16,
     /// The whole of x87 and MMX.
     pub x87: bool,
+    /// Which byte of its page a fault names.
+    pub fault_offset: bool,
     /// After a SIMD exception: MXCSR, x87 and MMX.
     pub after_simd_exception: bool,
     /// After a fault in a repeated comparison: the flags, and which operand it was. Processors read
@@ -142,7 +144,9 @@ fn differences(want: &Outcome, got: &Outcome, ignore: Ignore) -> String {
     line(format_args!("pc"), want.pc.into(), got.pc.into());
     let comparison_fault = ignore.comparison_fault && want.trap != TrapKind::None;
     if !comparison_fault {
-        line(format_args!("fault address"), want.fault_addr.into(), got.fault_addr.into());
+        let mask = if ignore.fault_offset { !0xfff } else { !0 };
+        let (w, g) = (want.fault_addr & mask, got.fault_addr & mask);
+        line(format_args!("fault address"), w.into(), g.into());
     }
     let (w, g) = (&want.state, &got.state);
     for n in 0..16 {
@@ -154,6 +158,7 @@ fn differences(want: &Outcome, got: &Outcome, ignore: Ignore) -> String {
     line(format_args!("flags"), (w.flags & !skip).into(), (g.flags & !skip).into());
     for n in 0..16 {
         line(format_args!("xmm{n}"), w.xmm(n), g.xmm(n));
+        line(format_args!("upper half of ymm{n}"), w.ymm_high[n], g.ymm_high[n]);
     }
     let word = |s: &State, at: usize, n: usize| {
         s.fx[at..at + n].iter().rev().fold(0u128, |v, b| v << 8 | u128::from(*b))

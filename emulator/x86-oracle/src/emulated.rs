@@ -67,6 +67,9 @@ impl Emulated {
         if let Err(bad) = fxsave::read_fxsave(cpu, &state.fx) {
             panic!("the state under test has a reserved MXCSR bit set: {bad:?}");
         }
+        for (v, high) in cpu.vec.iter_mut().zip(state.ymm_high) {
+            v.0[16..].copy_from_slice(&high.to_le_bytes());
+        }
         cpu.hdr.pc = CODE;
         let mut trap = TrapKind::None;
         let mut fault_addr = 0;
@@ -95,6 +98,7 @@ impl Emulated {
             gpr: cpu.gpr,
             flags: u64::from(cpu.hdr.flags()) | cpu.sys_flags & (eflags::DF | eflags::AC),
             fx: [0; 512],
+            ymm_high: cpu.vec.map(|v| v.high()),
             mem: area.data(),
         };
         fxsave::write_fxsave(cpu, &mut after.fx);

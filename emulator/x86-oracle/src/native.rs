@@ -48,6 +48,7 @@ struct Exchange {
     fault_addr: u64,
     host_gregs: [i64; 23],
     host_fx: [u8; 512],
+    host_ymm_high: [u128; 16],
 }
 
 /// The exchange of the run in progress, owned by whoever holds [`LOCK`].
@@ -95,19 +96,49 @@ fn fx_image(context: &mut libc::ucontext_t) -> *mut u8 {
     context.uc_mcontext.fpregs.cast()
 }
 
-/// Makes the kernel load x87 and SSE state from the image even where it was in its initial state.
+/// Makes the kernel load x87, SSE and AVX state from the image even where it was in its initial
+/// state.
 ///
 /// # Safety
 /// `image` is the floating-point image of a signal frame.
 unsafe fn mark_present(image: *mut u8) {
-    const MAGIC1: u32 = 0x4650_5853;
-    // SAFETY: the software-reserved bytes at 464 tell whether an XSAVE header follows at 512.
+    // SAFETY: the caller's promise.
     unsafe {
-        if image.add(464).cast::<u32>().read_unaligned() == MAGIC1 {
+        let features = xfeatures(image);
+        if features != 0 {
             let xstate_bv = image.add(512).cast::<u64>();
-            xstate_bv.write_unaligned(xstate_bv.read_unaligned() | 3);
+            xstate_bv.write_unaligned(xstate_bv.read_unaligned() | 7 & features);
         }
     }
+}
+
+/// The components an XSAVE image that follows has; 0 when there is none.
+///
+/// # Safety
+/// `image` is the floating-point image of a signal frame.
+unsafe fn xfeatures(image: *const u8) -> u64 {
+    const MAGIC1: u32 = 0x4650_5853;
+    // SAFETY: the software-reserved bytes at 464 tell whether an XSAVE header follows at 512, and
+    // at 472 which components.
+    unsafe {
+        if image.add(464).cast::<u32>().read_unaligned() == MAGIC1 {
+            image.add(472).cast::<u64>().read_unaligned()
+        } else {
+            0
+        }
+    }
+}
+
+/// The upper halves of the YMM registers in an image, if it has them.
+///
+/// # Safety
+/// `image` is the floating-point image of a signal frame.
+unsafe fn ymm_high(image: *mut u8) -> Option<*mut [u128; 16]> {
+    /// Their place in the standard format.
+    const AT: usize = 576;
+    const AVX: u64 = 1 << 2;
+    // SAFETY: the caller's promise.
+    unsafe { (xfeatures(image) & AVX != 0).then(|| image.add(AT).cast()) }
 }
 
 /// Bytes of the image that belong to the state; the rest is the kernel's.
@@ -130,6 +161,10 @@ extern "C" fn handler(signal: i32, info: *mut libc::siginfo_t, context: *mut lib
         unsafe {
             core::ptr::copy_nonoverlapping(image, x.host_fx.as_mut_ptr(), FX_STATE);
             core::ptr::copy_nonoverlapping(x.state.fx.as_ptr(), image, FX_STATE);
+            if let Some(high) = ymm_high(image) {
+                x.host_ymm_high = high.read_unaligned();
+                high.write_unaligned(x.state.ymm_high);
+            }
             mark_present(image);
         }
         for (n, r) in GREGS.into_iter().enumerate() {
@@ -155,6 +190,10 @@ extern "C" fn handler(signal: i32, info: *mut libc::siginfo_t, context: *mut lib
     unsafe {
         core::ptr::copy_nonoverlapping(image, x.state.fx.as_mut_ptr(), FX_STATE);
         core::ptr::copy_nonoverlapping(x.host_fx.as_ptr(), image, FX_STATE);
+        if let Some(high) = ymm_high(image) {
+            x.state.ymm_high = high.read_unaligned();
+            high.write_unaligned(x.host_ymm_high);
+        }
         mark_present(image);
     }
 }
@@ -303,6 +342,7 @@ impl Area {
             fault_addr: 0,
             host_gregs: [0; 23],
             host_fx: [0; 512],
+            host_ymm_high: [0; 16],
         };
         // SAFETY: the lock is held and no handler runs now.
         unsafe { *SLOT.0.get() = Some(exchange) };

@@ -30,6 +30,8 @@ pub struct State {
     pub flags: u64,
     /// x87, MMX, SSE state and MXCSR as FXSAVE64 writes them.
     pub fx: [u8; 512],
+    /// The upper halves of the YMM registers; kept as they are on hosts without AVX.
+    pub ymm_high: [u128; 16],
     /// Memory at [`DATA`].
     pub mem: Vec<u8>,
 }
@@ -108,7 +110,13 @@ impl State {
     /// A state with x87 and SSE as after reset, everything else 0, and the pointer registers at
     /// fixed places in the data.
     pub fn new() -> State {
-        let mut s = State { gpr: [0; 16], flags: 0, fx: [0; 512], mem: vec![0; DATA_LEN] };
+        let mut s = State {
+            gpr: [0; 16],
+            flags: 0,
+            fx: [0; 512],
+            ymm_high: [0; 16],
+            mem: vec![0; DATA_LEN],
+        };
         s.fx[0..2].copy_from_slice(&0x37fu16.to_le_bytes());
         s.fx[24..28].copy_from_slice(&0x1f80u32.to_le_bytes());
         for (n, r) in POINTERS.into_iter().enumerate() {

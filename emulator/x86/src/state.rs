@@ -58,6 +58,15 @@ pub struct St(pub [u8; 16]);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct VecReg(pub [u8; 32]);
 
+impl VecReg {
+    /// The upper half.
+    pub fn high(&self) -> u128 {
+        let mut b = [0; 16];
+        b.copy_from_slice(&self.0[16..]);
+        u128::from_le_bytes(b)
+    }
+}
+
 /// The x87 unit. Register ST(i) is `st[(top + i) & 7]`; MMX register i is the low 8 bytes of
 /// `st[i]`.
 #[repr(C)]

@@ -222,6 +222,14 @@ impl<T: Target + ?Sized> Verifier<'_, T> {
                 self.absent('b', i.b)?;
                 unused(i.imm)?;
             }
+            Op::Zext if i.ty == Ty::V256 => {
+                if i.sub != Ty::V128 as u16 {
+                    return Err(Rule::Selector(i.sub));
+                }
+                self.operand('a', i.a, Want::Ty(Ty::V128))?;
+                self.absent('b', i.b)?;
+                unused(i.imm)?;
+            }
             Op::Zext | Op::Sext | Op::Trunc => {
                 integer(i.ty)?;
                 let from = u8::try_from(i.sub).ok().and_then(Ty::from_u8);
@@ -400,24 +408,53 @@ impl<T: Target + ?Sized> Verifier<'_, T> {
         if sig.gives_int() != i.ty.is_int() {
             return Err(Rule::OpType(i.ty));
         }
+        // The type the op's length speaks of: the operand's where the result has its own.
+        let by_operand = sig.gives_int() || matches!(sig, VecSig::Narrow | VecSig::NarrowImm);
+        let ty = if by_operand {
+            self.operand('a', i.a, Want::Vector)?;
+            if matches!(sig, VecSig::Narrow | VecSig::NarrowImm) && i.ty != Ty::V128 {
+                return Err(Rule::OpType(i.ty));
+            }
+            self.block.insts[i.a.index()].ty
+        } else {
+            i.ty
+        };
+        if !op.len().admits(ty) {
+            return Err(Rule::OpType(ty));
+        }
         match sig {
-            VecSig::V | VecSig::VImm | VecSig::ToInt | VecSig::ToIntImm => {
-                self.operand('a', i.a, Want::Vector)?;
+            VecSig::V
+            | VecSig::VImm
+            | VecSig::ToInt
+            | VecSig::ToIntImm
+            | VecSig::Narrow
+            | VecSig::NarrowImm => {
+                self.operand('a', i.a, Want::Ty(ty))?;
                 self.absent('b', i.b)?;
                 self.absent('c', i.c())?;
             }
             VecSig::VV | VecSig::VVImm | VecSig::Flags => {
-                self.operand('a', i.a, Want::Vector)?;
-                self.operand('b', i.b, Want::Vector)?;
+                self.operand('a', i.a, Want::Ty(ty))?;
+                self.operand('b', i.b, Want::Ty(ty))?;
+                self.absent('c', i.c())?;
+            }
+            VecSig::Shift | VecSig::Insert => {
+                self.operand('a', i.a, Want::Ty(ty))?;
+                self.operand('b', i.b, Want::Ty(Ty::V128))?;
+                self.absent('c', i.c())?;
+            }
+            VecSig::Widen => {
+                self.operand('a', i.a, Want::Ty(Ty::V128))?;
+                self.absent('b', i.b)?;
                 self.absent('c', i.c())?;
             }
             VecSig::VVV => {
-                self.operand('a', i.a, Want::Vector)?;
-                self.operand('b', i.b, Want::Vector)?;
-                self.operand('c', i.c(), Want::Vector)?;
+                self.operand('a', i.a, Want::Ty(ty))?;
+                self.operand('b', i.b, Want::Ty(ty))?;
+                self.operand('c', i.c(), Want::Ty(ty))?;
             }
             VecSig::VInt | VecSig::VIntImm => {
-                self.operand('a', i.a, Want::Vector)?;
+                self.operand('a', i.a, Want::Ty(ty))?;
                 self.operand('b', i.b, Want::Int)?;
                 self.absent('c', i.c())?;
             }

@@ -77,6 +77,9 @@ helpers! {
     Pcmpistrm "pcmpistrm" simd::pcmpistrm, STATE;
     Pcmpestri "pcmpestri" simd::pcmpestri, READS;
     Pcmpestrm "pcmpestrm" simd::pcmpestrm, STATE;
+    LoadLanes "load_lanes" masked::load_lanes, FULL;
+    StoreLanes "store_lanes" masked::store_lanes, TRAPS;
+    Gather "gather" masked::gather, FULL;
 
     // x87, state.
     X87AddF32 "x87.add.f32" x87::arith::memory::<0xd8, 0>, FULL Source;
@@ -205,6 +208,7 @@ helpers! {
 
 pub mod bcd;
 pub mod int;
+pub(crate) mod masked;
 pub mod segment;
 pub mod shift;
 pub mod simd;

@@ -116,7 +116,7 @@ fn moves(l: &mut Lifter, i: &Instruction) -> bool {
             write_mm(l, dest, v);
         }
         M::Pinsrw => {
-            let x = l.insert_source(i, Ty::I16);
+            let x = l.insert_source(i, 1, Ty::I16);
             let a = read_mm(l, dest);
             let r = l.vec2(VecOp::Pinsrw, a, x, i.immediate8() & 3);
             write_mm(l, dest, r);

@@ -9,6 +9,7 @@
 
 mod arith;
 mod atomic;
+mod avx;
 mod bcd;
 mod bits;
 mod control;
@@ -193,6 +194,7 @@ impl Lifter {
         let handled = i.code() != Code::INVALID
             && (int::lift(self, i)
                 || sse::lift(self, i)
+                || avx::lift(self, i)
                 || mmx::lift(self, i)
                 || x87::lift(self, i));
         if !handled {

@@ -43,7 +43,7 @@ fn regular(l: &mut Lifter, i: &Instruction) -> bool {
             l.b.flags_set(FlagKind::Raw, Ty::I64, flags, 0, Val::NONE);
             return true;
         }
-        VecSig::V => {
+        VecSig::V | VecSig::Widen | VecSig::Narrow => {
             let r = l.vec1(op, src, 0);
             l.write_xmm(dest, r);
         }
@@ -58,7 +58,7 @@ fn regular(l: &mut Lifter, i: &Instruction) -> bool {
         }
         VecSig::VVImm => {
             let a = l.read_xmm(dest);
-            let r = l.vec2(op, a, src, i.immediate8());
+            let r = l.vec2(op, a, src, control(op, i.immediate8()));
             l.write_xmm(dest, r);
         }
         VecSig::VVV => {
@@ -70,6 +70,14 @@ fn regular(l: &mut Lifter, i: &Instruction) -> bool {
         _ => return false,
     }
     true
+}
+
+/// The control byte without the bits that legacy instructions ignore.
+fn control(op: VecOp, imm: u8) -> u8 {
+    match op {
+        VecOp::Cmpps | VecOp::Cmppd | VecOp::Cmpss | VecOp::Cmpsd => imm & 7,
+        _ => imm,
+    }
 }
 
 /// The idioms that clear a register or set all its bits whatever it holds: what each 64-bit lane
@@ -160,4 +168,5 @@ same_name! {
     Pcmpgtq Pminsb Pminsd Pminuw Pminud Pmaxsb Pmaxsd Pmaxuw Pmaxud Pmulld Phminposuw Mpsadbw
     Roundps Roundpd Roundss Roundsd Dpps Dppd
     Aesenc Aesenclast Aesdec Aesdeclast Aesimc Aeskeygenassist Pclmulqdq
+    Sha1rnds4 Sha1nexte Sha1msg1 Sha1msg2 Sha256rnds2 Sha256msg1 Sha256msg2
 }

@@ -1,4 +1,4 @@
-//! Every form of every SIMD instruction of x86-64-v2, from the decoder's own tables.
+//! Every form of every SIMD instruction up to x86-64-v3, and of SHA, from the decoder's own tables.
 
 use emu_x86_oracle::{Bits, CODE, Rng};
 use iced_x86::{
@@ -18,6 +18,11 @@ const FEATURES: &[CpuidFeature] = &[
     CpuidFeature::SSE4_2,
     CpuidFeature::AES,
     CpuidFeature::PCLMULQDQ,
+    CpuidFeature::SHA,
+    CpuidFeature::AVX,
+    CpuidFeature::AVX2,
+    CpuidFeature::FMA,
+    CpuidFeature::F16C,
 ];
 
 /// Instructions that came with those features but work on integer or x87 state.
@@ -45,7 +50,7 @@ pub struct Form {
 
 fn is_simd(code: Code) -> bool {
     let features = code.cpuid_features();
-    code.encoding() == EncodingKind::Legacy
+    matches!(code.encoding(), EncodingKind::Legacy | EncodingKind::VEX)
         && !features.is_empty()
         && features.iter().all(|f| FEATURES.contains(f))
         && !OTHERS.contains(&code.mnemonic())
@@ -53,11 +58,36 @@ fn is_simd(code: Code) -> bool {
 
 fn may_be_memory(k: OpCodeOperandKind) -> bool {
     use OpCodeOperandKind as K;
-    matches!(k, K::mem | K::mm_or_mem | K::xmm_or_mem | K::r32_or_mem | K::r64_or_mem)
+    matches!(
+        k,
+        K::mem
+            | K::mm_or_mem
+            | K::xmm_or_mem
+            | K::ymm_or_mem
+            | K::r32_or_mem
+            | K::r64_or_mem
+            | K::mem_vsib32x
+            | K::mem_vsib32y
+            | K::mem_vsib64x
+            | K::mem_vsib64y
+    )
 }
 
+/// The index register of a gather's memory operand.
+fn vsib(k: OpCodeOperandKind) -> Option<Register> {
+    use OpCodeOperandKind as K;
+    match k {
+        K::mem_vsib32x | K::mem_vsib64x => Some(Register::XMM0 + INDICES as u32),
+        K::mem_vsib32y | K::mem_vsib64y => Some(Register::YMM0 + INDICES as u32),
+        _ => None,
+    }
+}
+
+/// The vector register of a gather's indices.
+pub const INDICES: usize = 2;
+
 fn may_be_register(k: OpCodeOperandKind) -> bool {
-    k != OpCodeOperandKind::mem
+    k != OpCodeOperandKind::mem && vsib(k).is_none()
 }
 
 /// All forms.
@@ -88,6 +118,28 @@ impl Form {
         self.code.op_code().op_kinds().contains(&OpCodeOperandKind::imm8)
     }
 
+    /// Bytes of the indices, if the instruction is a gather.
+    pub fn index_bytes(self) -> Option<usize> {
+        use OpCodeOperandKind as K;
+        self.code.op_code().op_kinds().iter().find_map(|k| match k {
+            K::mem_vsib32x | K::mem_vsib32y => Some(4),
+            K::mem_vsib64x | K::mem_vsib64y => Some(8),
+            _ => None,
+        })
+    }
+
+    /// Whether it stores the lanes a mask chooses.
+    pub fn is_masked_store(self) -> bool {
+        use Mnemonic::*;
+        matches!(self.code.mnemonic(), Vmaskmovps | Vmaskmovpd | Vpmaskmovd | Vpmaskmovq)
+            && self.code.op_code().op0_kind() == OpCodeOperandKind::mem
+    }
+
+    /// The features the processor must have that not every x86-64 one has.
+    pub fn features(self) -> &'static [CpuidFeature] {
+        self.code.cpuid_features()
+    }
+
     /// Whether it stores an MMX register. (When such a store faults some processors have already
     /// reset TOP; the emulated one has not.)
     pub fn stores_mmx(self) -> bool {
@@ -109,11 +161,23 @@ impl Form {
             if self.memory && may_be_memory(kind) {
                 i.set_op_kind(n, OpKind::Memory);
                 i.set_memory_base(if long { Register::RSI } else { Register::ESI });
+                if let Some(index) = vsib(kind) {
+                    i.set_memory_index(index);
+                    i.set_memory_index_scale(1 << r.below(4));
+                }
                 continue;
             }
-            let vector = |r: &mut Rng, count| same.unwrap_or(r.below(count) as u32);
+            // The registers of a gather are different ones.
+            let gather = self.index_bytes().map(|_| [1, 0, 3][n as usize]);
+            let vector =
+                |r: &mut Rng, count| gather.or(same).unwrap_or_else(|| r.below(count) as u32);
             let register = match kind {
-                K::xmm_reg | K::xmm_rm | K::xmm_or_mem => Register::XMM0 + vector(r, vectors),
+                K::xmm_reg | K::xmm_rm | K::xmm_or_mem | K::xmm_vvvv | K::xmm_is4 => {
+                    Register::XMM0 + vector(r, vectors)
+                }
+                K::ymm_reg | K::ymm_rm | K::ymm_or_mem | K::ymm_vvvv | K::ymm_is4 => {
+                    Register::YMM0 + vector(r, vectors)
+                }
                 K::mm_reg | K::mm_rm | K::mm_or_mem => Register::MM0 + (vector(r, 8) & 7),
                 K::r32_reg | K::r32_rm | K::r32_or_mem => {
                     let legacy = [Register::EAX, Register::ECX, Register::EDX, Register::EBX];

@@ -153,6 +153,18 @@ pub fn state(r: &mut Rng, form: Form, exceptions: Exceptions) -> State {
     }
     for n in 0..16 {
         s.set_xmm(n, u128::from(eight(r)) | u128::from(eight(r)) << 64);
+        s.ymm_high[n] = u128::from(eight(r)) | u128::from(eight(r)) << 64;
+    }
+    if let Some(bytes) = form.index_bytes() {
+        let mut indices = || {
+            (0..16 / bytes).fold(0, |v, n| {
+                let index =
+                    (r.below(64) as u128).wrapping_sub(32) & (u128::MAX >> (128 - 8 * bytes));
+                v | index << (8 * bytes * n)
+            })
+        };
+        s.set_xmm(super::forms::INDICES, indices());
+        s.ymm_high[super::forms::INDICES] = indices();
     }
     for g in &mut s.gpr {
         *g = match r.below(3) {
@@ -161,19 +173,23 @@ pub fn state(r: &mut Rng, form: Form, exceptions: Exceptions) -> State {
             _ => eight(r),
         };
     }
-    let offset = match r.below(16) {
+    // Processors disagree on whether operands of SHA instructions must be aligned.
+    let aligned = form.features() == [iced_x86::CpuidFeature::SHA];
+    let offset = match if aligned { 2 } else { r.below(16) } {
         0 => r.below(DATA_LEN as u64 - 16),
         // Across the end of the data, or just before it.
         1 if !form.stores_mmx() => DATA_LEN as u64 - 1 - r.below(16),
         _ => r.below(DATA_LEN as u64 / 16) * 16,
     };
-    let around = (offset as usize & !15).min(DATA_LEN - 32);
-    for chunk in s.mem[around..around + 32].chunks_exact_mut(8) {
+    let around = (offset as usize & !15).min(DATA_LEN - 48);
+    for chunk in s.mem[around..around + 48].chunks_exact_mut(8) {
         chunk.copy_from_slice(&eight(r).to_le_bytes());
     }
     s.gpr[RSI] = DATA + offset;
     s.gpr[RDI] = DATA + r.below(DATA_LEN as u64 - 16);
-    if form.code.mnemonic() == iced_x86::Mnemonic::Ldmxcsr && r.below(8) != 0 {
+    if matches!(form.code.mnemonic(), iced_x86::Mnemonic::Ldmxcsr | iced_x86::Mnemonic::Vldmxcsr)
+        && r.below(8) != 0
+    {
         let value = r.bits() as u32 & 0xffff;
         let at = (offset as usize).min(DATA_LEN - 4);
         s.mem[at..at + 4].copy_from_slice(&value.to_le_bytes());

@@ -24,10 +24,10 @@ pub(super) fn lift(l: &mut Lifter, i: &Instruction) -> bool {
         M::Pinsrw => insert(l, i, VecOp::Pinsrw, Ty::I16),
         M::Pinsrd => insert(l, i, VecOp::Pinsrd, Ty::I32),
         M::Pinsrq => insert(l, i, VecOp::Pinsrq, Ty::I64),
-        M::Pextrb => extract(l, i, VecOp::Pextrb, Ty::I8),
-        M::Pextrw => extract(l, i, VecOp::Pextrw, Ty::I16),
-        M::Pextrd | M::Extractps => extract(l, i, VecOp::Pextrd, Ty::I32),
-        M::Pextrq => extract(l, i, VecOp::Pextrq, Ty::I64),
+        M::Pextrb => l.extract_lane(i, VecOp::Pextrb, Ty::I8),
+        M::Pextrw => l.extract_lane(i, VecOp::Pextrw, Ty::I16),
+        M::Pextrd | M::Extractps => l.extract_lane(i, VecOp::Pextrd, Ty::I32),
+        M::Pextrq => l.extract_lane(i, VecOp::Pextrq, Ty::I64),
         _ => return false,
     }
     true
@@ -47,7 +47,7 @@ fn whole(l: &mut Lifter, i: &Instruction, aligned: bool) {
 /// `movss`, `movsd`: loads clear the rest of the register, register moves keep it.
 fn scalar(l: &mut Lifter, i: &Instruction, ty: Ty, merge: VecOp) {
     if Lifter::is_mem(i, 0) {
-        store_low(l, i, ty);
+        l.store_low(i, ty);
         return;
     }
     let dest = i.op0_register();
@@ -65,7 +65,7 @@ fn scalar(l: &mut Lifter, i: &Instruction, ty: Ty, merge: VecOp) {
 fn integer(l: &mut Lifter, i: &Instruction, ty: Ty) {
     let (dest, src) = (i.op0_register(), i.op1_register());
     if Lifter::is_mem(i, 0) {
-        store_low(l, i, ty);
+        l.store_low(i, ty);
     } else if !dest.is_xmm() {
         let v = l.read_xmm(src);
         let x = l.vec_low(ty, v);
@@ -80,13 +80,6 @@ fn integer(l: &mut Lifter, i: &Instruction, ty: Ty) {
         let r = l.vec1(op, x, 0);
         l.write_xmm(dest, r);
     }
-}
-
-fn store_low(l: &mut Lifter, i: &Instruction, ty: Ty) {
-    let v = l.read_xmm(i.op1_register());
-    let x = l.vec_low(ty, v);
-    let m = l.ea(i);
-    l.b.store(ty, m, x);
 }
 
 /// Moves between memory and one half of a register.
@@ -114,45 +107,53 @@ fn mask(l: &mut Lifter, i: &Instruction, op: VecOp) {
 
 /// `pinsr*`: the low part of a general register, or memory of that size.
 fn insert(l: &mut Lifter, i: &Instruction, op: VecOp, ty: Ty) {
-    let x = l.insert_source(i, ty);
+    let x = l.insert_source(i, 1, ty);
     let dest = i.op0_register();
     let a = l.read_xmm(dest);
     let r = l.vec2(op, a, x, i.immediate8());
     l.write_xmm(dest, r);
 }
 
-/// `pextr*`: zero-extended to a general register, or to memory of that size.
-fn extract(l: &mut Lifter, i: &Instruction, op: VecOp, ty: Ty) {
-    let v = l.read_xmm(i.op1_register());
-    let to_mem = Lifter::is_mem(i, 0);
-    let ty = if to_mem || ty == Ty::I64 { ty } else { Ty::I32 };
-    let x = l.b.vec(op, ty, v, Val::NONE, Val::NONE, i.immediate8());
-    if to_mem {
-        let m = l.ea(i);
-        l.b.store(ty, m, x);
-    } else if ty == Ty::I64 {
-        l.write_gpr(i.op0_register(), x);
-    } else {
-        l.write_gpr32(i.op0_register(), x);
-    }
-}
-
 impl Lifter {
+    /// Stores the low lane of operand 1.
+    pub(in crate::lift) fn store_low(&mut self, i: &Instruction, ty: Ty) {
+        let v = self.read_xmm(i.op1_register());
+        let x = self.vec_low(ty, v);
+        let m = self.ea(i);
+        self.b.store(ty, m, x);
+    }
+
+    /// `pextr*`: zero-extended to a general register, or to memory of that size.
+    pub(in crate::lift) fn extract_lane(&mut self, i: &Instruction, op: VecOp, ty: Ty) {
+        let v = self.read_xmm(i.op1_register());
+        let to_mem = Lifter::is_mem(i, 0);
+        let ty = if to_mem || ty == Ty::I64 { ty } else { Ty::I32 };
+        let x = self.b.vec(op, ty, v, Val::NONE, Val::NONE, i.immediate8());
+        if to_mem {
+            let m = self.ea(i);
+            self.b.store(ty, m, x);
+        } else if ty == Ty::I64 {
+            self.write_gpr(i.op0_register(), x);
+        } else {
+            self.write_gpr32(i.op0_register(), x);
+        }
+    }
+
     /// Writes an i32 to a general register, clearing its upper half whatever width the
     /// instruction calls the register by.
     pub(in crate::lift) fn write_gpr32(&mut self, r: iced_x86::Register, v: Val) {
         self.b.put(Ty::I32, crate::state::slot::gpr(r.full_register().number()), v);
     }
 
-    /// Operand 1 of the `pinsr` family, as an i32 or i64 whose low part counts.
-    pub(in crate::lift) fn insert_source(&mut self, i: &Instruction, ty: Ty) -> Val {
+    /// Operand `n` of the `pinsr` family, as an i32 or i64 whose low part counts.
+    pub(in crate::lift) fn insert_source(&mut self, i: &Instruction, n: u32, ty: Ty) -> Val {
         let wide = if ty == Ty::I64 { Ty::I64 } else { Ty::I32 };
-        if Lifter::is_mem(i, 1) {
+        if Lifter::is_mem(i, n) {
             let m = self.ea(i);
             let x = self.b.load(ty, m);
             return self.b.convert(Op::Zext, ty, wide, x);
         }
-        let n = i.op1_register().full_register().number();
+        let n = i.op_register(n).full_register().number();
         self.b.get(wide, crate::state::slot::gpr(n))
     }
 }

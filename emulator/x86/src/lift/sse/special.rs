@@ -32,24 +32,30 @@ pub(super) fn lift(l: &mut Lifter, i: &Instruction) -> bool {
         M::Pcmpistrm => string_mask(l, i, Helper::Pcmpistrm),
         M::Pcmpestri | M::Pcmpestri64 => string_index(l, i, Helper::Pcmpestri),
         M::Pcmpestrm | M::Pcmpestrm64 => string_mask(l, i, Helper::Pcmpestrm),
-        M::Ldmxcsr => {
-            let x = l.read(i, 0);
-            l.helper(Ty::I64, Helper::Ldmxcsr, &[x]);
-            // Whether vector ops can trap depends on the masks.
-            l.end_block_after();
-        }
-        M::Stmxcsr => {
-            let x = l.helper(Ty::I32, Helper::Stmxcsr, &[]);
-            l.write(i, 0, x);
-        }
-        M::Maskmovdqu => {
-            let data = l.read_xmm(i.op1_register());
-            let mask = l.read_xmm(i.op2_register());
-            l.masked_store(i, data, mask);
-        }
+        M::Ldmxcsr => ldmxcsr(l, i),
+        M::Stmxcsr => stmxcsr(l, i),
+        M::Maskmovdqu => maskmovdqu(l, i),
         _ => return false,
     }
     true
+}
+
+pub(in crate::lift) fn ldmxcsr(l: &mut Lifter, i: &Instruction) {
+    let x = l.read(i, 0);
+    l.helper(Ty::I64, Helper::Ldmxcsr, &[x]);
+    // Whether vector ops can trap depends on the masks.
+    l.end_block_after();
+}
+
+pub(in crate::lift) fn stmxcsr(l: &mut Lifter, i: &Instruction) {
+    let x = l.helper(Ty::I32, Helper::Stmxcsr, &[]);
+    l.write(i, 0, x);
+}
+
+pub(in crate::lift) fn maskmovdqu(l: &mut Lifter, i: &Instruction) {
+    let data = l.read_xmm(i.op1_register());
+    let mask = l.read_xmm(i.op2_register());
+    l.masked_store(i, data, mask);
 }
 
 /// The op that shifts by a control byte, for a shift's mnemonic.
@@ -138,8 +144,13 @@ fn string_compare(l: &mut Lifter, i: &Instruction, helper: Helper) -> Val {
     let a = l.read_xmm(i.op0_register());
     l.b.put(Ty::V128, slot::scratch(0), a);
     l.b.put(Ty::V128, slot::scratch(1), b);
-    let wide =
-        matches!(i.code(), Code::Pcmpestri64_xmm_xmmm128_imm8 | Code::Pcmpestrm64_xmm_xmmm128_imm8);
+    let wide = matches!(
+        i.code(),
+        Code::Pcmpestri64_xmm_xmmm128_imm8
+            | Code::Pcmpestrm64_xmm_xmmm128_imm8
+            | Code::VEX_Vpcmpestri64_xmm_xmmm128_imm8
+            | Code::VEX_Vpcmpestrm64_xmm_xmmm128_imm8
+    );
     let imm = l.b.iconst(Ty::I64, u64::from(i.immediate8()));
     let mut args = vec![imm];
     if matches!(helper, Helper::Pcmpestri | Helper::Pcmpestrm) {
@@ -158,13 +169,13 @@ fn string_compare(l: &mut Lifter, i: &Instruction, helper: Helper) -> Val {
     packed
 }
 
-fn string_index(l: &mut Lifter, i: &Instruction, helper: Helper) {
+pub(in crate::lift) fn string_index(l: &mut Lifter, i: &Instruction, helper: Helper) {
     let packed = string_compare(l, i, helper);
     let index = l.b.convert(Op::Trunc, Ty::I64, Ty::I32, packed);
     l.write_gpr32(Register::ECX, index);
 }
 
-fn string_mask(l: &mut Lifter, i: &Instruction, helper: Helper) {
+pub(in crate::lift) fn string_mask(l: &mut Lifter, i: &Instruction, helper: Helper) {
     string_compare(l, i, helper);
     let mask = l.b.get(Ty::V128, slot::scratch(0));
     l.write_xmm(Register::XMM0, mask);
