@@ -80,6 +80,10 @@ pub struct RunArgs {
     /// code; may be repeated
     #[arg(long, value_name = "PC", value_parser = parse_pc)]
     pub show_block: Vec<u64>,
+    /// The processor the guest sees: v1, v2 or v3, an x86-64 micro-architecture level [default: the
+    /// newest that this computer's processor can execute]
+    #[arg(long, value_name = "LEVEL")]
+    pub cpu: Option<CpuArg>,
     /// Which tier executes guest code: auto, interp (the interpreter only) or jit (machine code at
     /// once)
     #[arg(long, value_name = "TIER", default_value = "auto", hide = true)]
@@ -87,6 +91,17 @@ pub struct RunArgs {
     /// The program to run, and its arguments
     #[arg(trailing_var_arg = true, value_name = "GUEST [ARGS]")]
     pub guest: Vec<OsString>,
+}
+
+/// Values of `--cpu`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub enum CpuArg {
+    /// SSE2.
+    V1,
+    /// SSE4.2.
+    V2,
+    /// AVX2.
+    V3,
 }
 
 /// Values of `--tier`.

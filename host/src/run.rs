@@ -9,8 +9,9 @@ use emu_abi::GivenValue;
 use emu_engine::{Engine, EngineConfig, Tier};
 use emu_linux::load::{find_program, prepare};
 use emu_linux::{Abi, ExitStatus, LoadError, LoadRequest, Process};
+use emu_x86::Level;
 
-use crate::cli::{RunArgs, TierArg};
+use crate::cli::{CpuArg, RunArgs, TierArg};
 use crate::config::Config;
 use crate::descriptors::HighDescriptors;
 use crate::discover::SearchPath;
@@ -78,6 +79,14 @@ pub fn run(args: &RunArgs) -> Result<Outcome, Failure> {
             .map(|(k, v)| [k.as_bytes(), b"=", v.as_bytes()].concat())
             .collect(),
     };
+    if let Some(cpu) = args.cpu {
+        let level = match cpu {
+            CpuArg::V1 => Level::V1,
+            CpuArg::V2 => Level::V2,
+            CpuArg::V3 => Level::V3,
+        };
+        level.select().map_err(anyhow::Error::from)?;
+    }
     // A program that cannot be run is reported before any plugin creates a file.
     let abi = prepare(&request, u64::MAX)?.abi();
     // Without plugins nothing the host opens from here on outlives the guest's start.

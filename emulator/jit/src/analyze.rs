@@ -26,6 +26,11 @@ impl Next {
         Next(at | if kill { Next::KILL } else { 0 })
     }
 
+    /// The same access, of which is only known that it may read.
+    pub fn without_kill(self) -> Next {
+        Next::new(self.at(), false)
+    }
+
     /// Op index, or more than any.
     pub fn at(self) -> u16 {
         self.0 & !Next::KILL

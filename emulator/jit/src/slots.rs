@@ -67,7 +67,9 @@ impl Compiler<'_> {
             if class.is_int() == i.ty.is_int() && (class.is_int() || class == i.ty)
                 || !class.is_int() && matches!(i.ty, Ty::I32 | Ty::I64 | Ty::V128)
             {
-                self.st.slots[unit].next = next;
+                // What comes next for a part need not be what comes next for the rest.
+                let whole = u32::from(s.bytes) <= bytes.max(8);
+                self.st.slots[unit].next = if whole { next } else { next.without_kill() };
                 self.st.bind(self.at, s.root);
                 return Ok(());
             }

@@ -5,6 +5,7 @@ mod common;
 use common::{Bench, Rng, Shortest};
 use emu_cpu::{CodeSource, GuestArch, LiftOptions};
 use emu_ir::Op;
+use emu_x86::Level;
 
 struct Code(Vec<u8>);
 
@@ -33,9 +34,57 @@ const COMMON_0F: &[u8] = &[
     0xd4, 0xd6, 0xe6, 0xef, 0xfa, 0xfe,
 ];
 
-fn random_code(rng: &mut Rng) -> Code {
+/// Opcodes of VEX-encoded instructions in the maps 0F, 0F 38 and 0F 3A.
+const VEX: [&[u8]; 3] = [
+    &[
+        0x10, 0x11, 0x12, 0x14, 0x16, 0x28, 0x29, 0x2a, 0x2d, 0x2e, 0x50, 0x51, 0x54, 0x57, 0x58,
+        0x59, 0x5a, 0x5b, 0x5c, 0x5d, 0x5e, 0x5f, 0x60, 0x62, 0x64, 0x67, 0x6c, 0x6e, 0x6f, 0x70,
+        0x72, 0x73, 0x74, 0x76, 0x77, 0x7c, 0x7e, 0x7f, 0xc2, 0xc4, 0xc5, 0xc6, 0xd0, 0xd3, 0xd4,
+        0xd6, 0xd7, 0xda, 0xdb, 0xdf, 0xe6, 0xe7, 0xeb, 0xef, 0xf2, 0xf6, 0xfa, 0xfe,
+    ],
+    &[
+        0x00, 0x01, 0x04, 0x08, 0x0c, 0x0e, 0x13, 0x16, 0x17, 0x18, 0x19, 0x1a, 0x1c, 0x20, 0x25,
+        0x29, 0x2b, 0x2c, 0x2e, 0x30, 0x35, 0x36, 0x37, 0x39, 0x3d, 0x40, 0x45, 0x46, 0x47, 0x58,
+        0x59, 0x5a, 0x78, 0x79, 0x8c, 0x8e, 0x90, 0x92, 0x93, 0x96, 0x98, 0x99, 0x9a, 0xa8, 0xa9,
+        0xac, 0xb6, 0xb8, 0xb9, 0xbd, 0xdc, 0xde, 0xf2, 0xf3, 0xf5, 0xf6, 0xf7,
+    ],
+    &[
+        0x00, 0x01, 0x02, 0x04, 0x05, 0x06, 0x08, 0x0b, 0x0c, 0x0d, 0x0e, 0x0f, 0x14, 0x16, 0x18,
+        0x19, 0x1d, 0x20, 0x21, 0x22, 0x38, 0x39, 0x40, 0x42, 0x44, 0x46, 0x4a, 0x4b, 0x4c, 0x63,
+        0xf0,
+    ],
+];
+
+/// Begins a VEX-encoded instruction: up to its opcode.
+fn random_vex(rng: &mut Rng, code: &mut Vec<u8>) {
+    let map = [0, 0, 1, 1, 2][rng.below(5) as usize];
+    // In 32-bit code other values of the upper bits are LES and LDS, or make no sense.
+    let high = if rng.chance(70) { 0xe0 } else { rng.next() as u8 & 0xe0 };
+    // 66 is the commonest prefix.
+    let pp = if map > 0 || rng.chance(60) { 1 } else { rng.below(4) as u8 };
+    let vvvv = if rng.chance(30) { 15 } else { rng.below(16) as u8 | 8 };
+    let w = if rng.chance(30) { 0x80 } else { 0 };
+    let l = (rng.below(2) as u8) << 2;
+    code.extend([0xc4, high | (map as u8 + 1), w | vvvv << 3 | l | pp]);
+    code.push(VEX[map][rng.below(VEX[map].len() as u64) as usize]);
+}
+
+fn random_code(rng: &mut Rng, vex: u64) -> Code {
     let mut code = Vec::new();
     for _ in 0..1 + rng.below(24) {
+        if rng.chance(vex) {
+            random_vex(rng, &mut code);
+            if rng.chance(70) {
+                code.push(0xc0 | rng.next() as u8);
+            } else {
+                code.push(0x40 | (rng.next() as u8 & 0x3f));
+                code.push(rng.below(32) as u8);
+            }
+            if rng.chance(30) {
+                code.push(rng.next() as u8);
+            }
+            continue;
+        }
         if rng.chance(5) {
             code.push(rng.next() as u8);
             continue;
@@ -70,14 +119,14 @@ fn random_code(rng: &mut Rng) -> Code {
     Code(code)
 }
 
-fn run(arch: &'static dyn GuestArch) {
+fn run(arch: &'static dyn GuestArch, vex: u64) {
     let mut bench = Bench::new(arch);
     let count = std::env::var("BLOCKS").ok().and_then(|s| s.parse().ok()).unwrap_or(10_000u64);
     let first = std::env::var("SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(1u64);
     let mut failures = Shortest::default();
     for seed in first..first + count {
         let mut rng = Rng(seed.wrapping_mul(0x1234_5678_9abc_def1));
-        let mut code = random_code(&mut rng);
+        let mut code = random_code(&mut rng, vex);
         let max_insns = 1 + rng.below(16) as usize;
         let options = LiftOptions { max_insns, basic_blocks: false, hypercalls: false };
         let block = arch.lift(PC, &mut code, &options);
@@ -106,10 +155,20 @@ fn run(arch: &'static dyn GuestArch) {
 
 #[test]
 fn random_x86_64_code_does_the_same_in_both_tiers() {
-    run(&emu_x86::X86_64);
+    run(&emu_x86::X86_64, 0);
+}
+
+#[test]
+fn random_avx_code_does_the_same_in_both_tiers() {
+    if let Some(feature) = Level::V3.missing() {
+        println!("skipped: this processor has no {feature}");
+        return;
+    }
+    run(&emu_x86::X86_64, 70);
+    run(&emu_x86::I386, 70);
 }
 
 #[test]
 fn random_i386_code_does_the_same_in_both_tiers() {
-    run(&emu_x86::I386);
+    run(&emu_x86::I386, 0);
 }

@@ -11,8 +11,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use emu_mem::{PAGE, Prot, access};
-use emu_x86::X86Cpu;
 use emu_x86::state::{gpr, seg};
+use emu_x86::{Level, X86Cpu, cpuid};
 
 use crate::elf::{self, ElfError, Image};
 use crate::mm::{self, MapRequest, Place};
@@ -463,6 +463,7 @@ fn aux_vector(p: &Process, image: &Image, phdr: u64, base: u64, entry: u64) -> V
     // SAFETY: these calls cannot fail.
     let (uid, euid, gid, egid) =
         unsafe { (libc::getuid(), libc::geteuid(), libc::getgid(), libc::getegid()) };
+    let level = Level::current();
     let mut aux = Vec::with_capacity(24);
     if p.abi == Abi::I386 {
         aux.push((at::SYSINFO, p.layout.vsyscall));
@@ -470,7 +471,7 @@ fn aux_vector(p: &Process, image: &Image, phdr: u64, base: u64, entry: u64) -> V
     aux.extend([
         (at::SYSINFO_EHDR, p.layout.vdso),
         (at::MINSIGSTKSZ, crate::signal::min_stack(p.abi)),
-        (at::HWCAP, u64::from(emu_x86::cpuid::hwcap(p.abi == Abi::X86_64))),
+        (at::HWCAP, u64::from(cpuid::hwcap(level, p.abi == Abi::X86_64))),
         (at::PAGESZ, PAGE),
         (at::CLKTCK, 100),
         (at::PHDR, phdr),
@@ -485,7 +486,7 @@ fn aux_vector(p: &Process, image: &Image, phdr: u64, base: u64, entry: u64) -> V
         (at::EGID, u64::from(egid)),
         (at::SECURE, 0),
         (at::RANDOM, 0),
-        (at::HWCAP2, 0),
+        (at::HWCAP2, u64::from(cpuid::hwcap2(level))),
         (at::EXECFN, 0),
         (at::PLATFORM, 0),
     ]);

@@ -3,8 +3,8 @@
 //!
 //! FCS and FDS are always 0: the CPUID model says they are deprecated.
 
-use crate::X86Cpu;
 use crate::state::X87;
+use crate::{Mode, X86Cpu};
 
 /// The bits of MXCSR that exist.
 pub const MXCSR_MASK: u32 = 0xffff;
@@ -33,7 +33,17 @@ pub enum FxLayout {
 }
 
 impl FxLayout {
-    fn vectors(self) -> usize {
+    /// The layout of an instruction in that mode, with or without REX.W.
+    pub const fn of(mode: Mode, rex_w: bool) -> FxLayout {
+        match (mode, rex_w) {
+            (Mode::Bits32, _) => FxLayout::I386,
+            (Mode::Bits64, false) => FxLayout::Long32,
+            (Mode::Bits64, true) => FxLayout::Long64,
+        }
+    }
+
+    /// How many vector registers it has.
+    pub fn vectors(self) -> usize {
         if self == FxLayout::I386 { 8 } else { 16 }
     }
 }

@@ -8,11 +8,14 @@ pub mod arch;
 pub mod cpuid;
 pub mod fxsave;
 pub mod helper;
+pub mod level;
 pub mod lift;
 pub mod mxcsr;
 pub mod regs;
 pub mod state;
+pub mod xsave;
 
 pub use arch::{I386, X86_64, X86Arch};
+pub use level::Level;
 pub use lift::{Mode, lift_block, lift_block_into};
 pub use state::X86Cpu;

@@ -189,8 +189,6 @@ pub struct X86Cpu {
     pub x87: X87,
     /// Vector registers.
     pub vec: [VecReg; 16],
-    /// XCR0: which state components are enabled.
-    pub xcr0: u64,
 }
 
 /// A descriptor of the i386 thread area.
@@ -233,7 +231,6 @@ impl Default for X86Cpu {
                 last_dp: 0,
             },
             vec: [VecReg::default(); 16],
-            xcr0: 3,
         }
     }
 }
@@ -268,7 +265,6 @@ impl X86Cpu {
             scratch: self.scratch,
             x87: self.x87.clone(),
             vec: self.vec,
-            xcr0: self.xcr0,
         }
     }
 

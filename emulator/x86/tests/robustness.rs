@@ -108,8 +108,8 @@ fn cpuid_is_a_hypercall_only_when_asked() {
 
 #[test]
 fn unknown_instructions_trap_at_their_own_pc() {
-    // nop; ud2; and a VEX instruction, which is not part of the model.
-    for tail in [&[0x0f, 0x0b][..], &[0xc5, 0xf8, 0x58, 0xc1]] {
+    // nop; ud2; and an EVEX instruction, which is part of no model.
+    for tail in [&[0x0f, 0x0b][..], &[0x62, 0xf1, 0x7c, 0x48, 0x58, 0xc1]] {
         let block = lift(&X86_64, &[&[0x90], tail].concat(), &ALL);
         let last = block.insts[block.insts.len() - 1];
         assert_eq!((last.trap_kind(), last.imm), (TrapKind::InvalidOpcode, BASE + 1));

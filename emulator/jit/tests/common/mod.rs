@@ -127,8 +127,6 @@ impl Bench {
             b.gpr[n] = v;
             for k in 0..32 {
                 let x = rng.next() as u8;
-                // The upper halves belong to AVX, which the guest does not have.
-                let x = if k < 16 { x } else { 0 };
                 a.vec[n].0[k] = x;
                 b.vec[n].0[k] = x;
             }

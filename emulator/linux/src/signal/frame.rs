@@ -89,6 +89,104 @@ pub(super) fn read(addr: u64, size: usize) -> Result<Frame, Errno> {
     Ok(frame)
 }
 
+/// How the floating-point state of a frame is laid out (arch/x86/kernel/fpu/signal.c): an FXSAVE
+/// image, or with XSAVE an XSAVE image with two magic numbers around it.
+pub(super) mod fpstate {
+    use emu_x86::fxsave::{self, FxLayout};
+    use emu_x86::xsave::{self, AREA};
+    use emu_x86::{Level, X86Cpu};
+
+    use crate::Errno;
+
+    /// Offset of `struct _fpx_sw_bytes` in the FXSAVE image.
+    const SOFTWARE: usize = 464;
+    const MAGIC1: u32 = 0x4650_5853;
+    /// Follows the image.
+    const MAGIC2: u32 = 0x4650_5845;
+
+    /// Bytes of the state.
+    pub fn size() -> usize {
+        if Level::current().xcr0() == 0 { 512 } else { AREA + 4 }
+    }
+
+    /// The state as it goes into a frame.
+    pub fn image(cpu: &X86Cpu, layout: FxLayout) -> Vec<u8> {
+        let xcr0 = Level::current().xcr0();
+        if xcr0 == 0 {
+            let mut image = [0; 512];
+            fxsave::write_fxsave_as(cpu, &mut image, layout);
+            return image.to_vec();
+        }
+        let mut image = [0; AREA];
+        xsave::write(cpu, &mut image, layout);
+        let mut put = |at: usize, bytes: &[u8]| image[at..at + bytes.len()].copy_from_slice(bytes);
+        put(SOFTWARE, &MAGIC1.to_le_bytes());
+        put(SOFTWARE + 4, &(AREA as u32 + 4 + extra(layout)).to_le_bytes());
+        put(SOFTWARE + 8, &xcr0.to_le_bytes());
+        put(SOFTWARE + 16, &(AREA as u32).to_le_bytes());
+        [&image[..], &MAGIC2.to_le_bytes()].concat()
+    }
+
+    /// The FSAVE header of i386 frames counts as a part of the state.
+    fn extra(layout: FxLayout) -> u32 {
+        if layout == FxLayout::I386 { 112 } else { 0 }
+    }
+
+    /// Loads the state from a frame. An image without the magic numbers is an FXSAVE image: the
+    /// other components become initial.
+    pub fn load(cpu: &mut X86Cpu, at: u64, layout: FxLayout) -> Result<(), Errno> {
+        let mut image = [0; AREA];
+        emu_mem::access::read(at, &mut image[..512])?;
+        let xcr0 = Level::current().xcr0();
+        let wanted = if xcr0 == 0 { None } else { extended(&image, at, xcr0) };
+        let Some(wanted) = wanted else {
+            let mut legacy = [0; 512];
+            legacy.copy_from_slice(&image[..512]);
+            fxsave::read_fxsave_as(cpu, &legacy, layout).map_err(|_| Errno::EFAULT)?;
+            cpu.vec.iter_mut().take(layout.vectors()).for_each(|v| v.0[16..].fill(0));
+            return Ok(());
+        };
+        emu_mem::access::read(at, &mut image)?;
+        // The legacy part holds MXCSR whatever the header says.
+        xsave::read(cpu, &image, wanted, xcr0, layout).map_err(|_| Errno::EFAULT)?;
+        let fresh = X86Cpu::default();
+        if wanted & xsave::X87_STATE == 0 {
+            cpu.x87 = fresh.x87;
+        }
+        for v in cpu.vec.iter_mut().take(layout.vectors()) {
+            if wanted & xsave::SSE_STATE == 0 {
+                v.0[..16].fill(0);
+            }
+            if wanted & xsave::AVX_STATE == 0 {
+                v.0[16..].fill(0);
+            }
+        }
+        Ok(())
+    }
+
+    /// The components that the software-reserved bytes name, if they and the second magic number
+    /// say that an XSAVE image is there (`check_xstate_in_sigframe`).
+    fn extended(image: &[u8; AREA], at: u64, xcr0: u64) -> Option<u64> {
+        let word = |at: usize| {
+            let mut b = [0; 4];
+            b.copy_from_slice(&image[at..at + 4]);
+            u32::from_le_bytes(b)
+        };
+        let (extended, size) = (word(SOFTWARE + 4), word(SOFTWARE + 16));
+        let ok = word(SOFTWARE) == MAGIC1
+            && size as usize >= xsave::YMM
+            && size as usize <= AREA
+            && size <= extended;
+        if !ok {
+            return None;
+        }
+        let mut magic2 = [0; 4];
+        emu_mem::access::read(at.wrapping_add(u64::from(size)), &mut magic2).ok()?;
+        let features = u64::from(word(SOFTWARE + 8)) | u64::from(word(SOFTWARE + 12)) << 32;
+        (u32::from_le_bytes(magic2) == MAGIC2).then_some(features & xcr0)
+    }
+}
+
 /// The state a handler starts with: direction and trap flag clear, floating-point units as at
 /// program start (fpu__clear_user_states).
 pub(super) fn handler_state(cpu: &mut X86Cpu) {

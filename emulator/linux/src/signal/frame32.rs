@@ -5,7 +5,7 @@ use emu_x86::X86Cpu;
 use emu_x86::fxsave::{self, FxLayout};
 use emu_x86::state::{gpr, seg};
 
-use super::frame::{self, Frame};
+use super::frame::{self, Frame, fpstate};
 use super::{Action, AltStack, SS_AUTODISARM, SigInfo, sa};
 use crate::vdso::{RT_SIGRETURN, SIGRETURN};
 use crate::{Abi, Errno, Process};
@@ -51,20 +51,18 @@ fn place(p: &mut Process, action: &Action, size: usize) -> Result<(u64, u64), Er
     let thread = p.thread();
     let cpu = &*thread.cpu;
     let (top, alt) = frame::stack_for(cpu, &thread.signals, action, 0)?;
-    let fx = top.wrapping_sub(512) & !63;
+    let fx = top.wrapping_sub(fpstate::size() as u64) & !63;
     let fp = fx.wrapping_sub(FSAVE as u64);
     let at = (fp.wrapping_sub(size as u64).wrapping_add(4) & !15).wrapping_sub(4);
     frame::check_fits(at, alt)?;
     if at > fp || top > Abi::I386.task_size() {
         return Err(Errno::EFAULT);
     }
-    let mut image = [0u8; FSAVE + 512];
-    fxsave::write_fsave(&cpu.x87, &mut image[..108], true);
+    let mut header = [0u8; FSAVE];
+    fxsave::write_fsave(&cpu.x87, &mut header[..108], true);
     // The status word again, and magic 0: an FXSAVE image follows.
-    image[108..110].copy_from_slice(&cpu.x87.status_word().to_le_bytes());
-    let mut fxsave_image = [0; 512];
-    fxsave::write_fxsave_as(cpu, &mut fxsave_image, FxLayout::I386);
-    image[FSAVE..].copy_from_slice(&fxsave_image);
+    header[108..110].copy_from_slice(&cpu.x87.status_word().to_le_bytes());
+    let image = [&header[..], &fpstate::image(cpu, FxLayout::I386)].concat();
     frame::write(fp, &image)?;
     Ok((at, fp))
 }
@@ -186,17 +184,15 @@ pub fn return_rt(p: &mut Process) -> Result<(), Errno> {
 
 fn restore_context(p: &mut Process, f: &Frame, at: usize) -> Result<(), Errno> {
     let fp = u64::from(f.get32(at + FPSTATE));
-    let mut image = [0u8; FSAVE + 512];
+    let mut header = [0u8; FSAVE];
     if fp != 0 {
-        emu_mem::access::read(fp, &mut image)?;
+        emu_mem::access::read(fp, &mut header)?;
     }
     let cpu = p.cpu();
     if fp != 0 {
-        let mut fx = [0; 512];
-        fx.copy_from_slice(&image[FSAVE..]);
-        fxsave::read_fxsave_as(cpu, &fx, FxLayout::I386).map_err(|_| Errno::EFAULT)?;
+        fpstate::load(cpu, fp + FSAVE as u64, FxLayout::I386)?;
         // The x87 environment and registers come from the FSAVE header (convert_to_fxsr).
-        fxsave::read_fsave(&mut cpu.x87, &image[..108], true);
+        fxsave::read_fsave(&mut cpu.x87, &header[..108], true);
     } else {
         cpu.reset_fp();
     }

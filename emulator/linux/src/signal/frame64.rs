@@ -1,9 +1,10 @@
 //! The x86-64 signal frame (arch/x86/include/asm/sigframe.h, `struct rt_sigframe`).
 
+use emu_x86::Level;
+use emu_x86::fxsave::FxLayout;
 use emu_x86::state::{gpr, seg};
-use emu_x86::{X86Cpu, fxsave};
 
-use super::frame::{self, Frame};
+use super::frame::{self, Frame, fpstate};
 use super::{Action, AltStack, SS_AUTODISARM, SigInfo, sa};
 use crate::{Errno, Process};
 
@@ -16,7 +17,7 @@ const MCONTEXT: usize = UC + 40;
 const SIGMASK: usize = UC + 296;
 const INFO: usize = UC + UC_SIZE;
 
-/// `UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS`.
+/// `UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS`; `UC_FP_XSTATE` (1) tells of an XSAVE image.
 const UC_FLAGS: u64 = 6;
 
 /// The general registers in the order of `struct sigcontext`.
@@ -64,17 +65,15 @@ pub(super) fn set_up(
     let signals = thread.signals.clone();
     let cpu = &mut *thread.cpu;
     let (top, alt) = frame::stack_for(cpu, &signals, action, RED_ZONE)?;
-    let fp = top.wrapping_sub(512) & !63;
+    let fp = top.wrapping_sub(fpstate::size() as u64) & !63;
     let at = (fp.wrapping_sub(SIZE as u64) & !15).wrapping_sub(8);
     frame::check_fits(at, alt)?;
 
-    let mut image = [0; 512];
-    fxsave::write_fxsave(cpu, &mut image);
-    frame::write(fp, &image)?;
+    frame::write(fp, &fpstate::image(cpu, FxLayout::Long64))?;
 
     let mut f = Frame::new(SIZE);
     f.u64(0, action.restorer);
-    f.u64(UC, UC_FLAGS);
+    f.u64(UC, UC_FLAGS | u64::from(Level::current().xcr0() != 0));
     put_stack(&mut f, &signals.alt, cpu.gpr[gpr::RSP]);
     for (i, &r) in ORDER.iter().enumerate() {
         f.u64(MCONTEXT + 8 * i, cpu.gpr[r]);
@@ -118,15 +117,12 @@ pub fn return_rt(p: &mut Process) -> Result<(), Errno> {
     let sp = p.cpu().gpr[gpr::RSP];
     let f = frame::read(sp.wrapping_sub(8), SIZE)?;
     let fp = f.get64(FPSTATE);
-    let image = if fp == 0 {
-        None
-    } else {
-        let mut image = [0; 512];
-        emu_mem::access::read(fp, &mut image)?;
-        Some(image)
-    };
     let cpu = p.cpu();
-    restore_fp(cpu, image.as_ref())?;
+    if fp == 0 {
+        cpu.reset_fp();
+    } else {
+        fpstate::load(cpu, fp, FxLayout::Long64)?;
+    }
     for (i, &r) in ORDER.iter().enumerate() {
         cpu.gpr[r] = f.get64(MCONTEXT + 8 * i);
     }
@@ -141,14 +137,4 @@ pub fn return_rt(p: &mut Process) -> Result<(), Errno> {
     // Errors of the stack are ignored, as in the kernel (restore_altstack).
     let _ = super::deliver::set_alt_stack(p, alt);
     Ok(())
-}
-
-fn restore_fp(cpu: &mut X86Cpu, image: Option<&[u8; 512]>) -> Result<(), Errno> {
-    match image {
-        Some(image) => fxsave::read_fxsave(cpu, image).map_err(|_| Errno::EFAULT),
-        None => {
-            cpu.reset_fp();
-            Ok(())
-        }
-    }
 }

@@ -216,8 +216,8 @@ impl ThreadSignals {
 /// alignment and red zone.
 pub fn min_stack(abi: Abi) -> u64 {
     let frame = match abi {
-        Abi::X86_64 => frame64::SIZE + 512 + 64 + 16 + 128,
-        Abi::I386 => frame32::SIZE + 512 + 112 + 64 + 16,
+        Abi::X86_64 => frame64::SIZE + frame::fpstate::size() + 64 + 16 + 128,
+        Abi::I386 => frame32::SIZE + frame::fpstate::size() + 112 + 64 + 16,
     };
     frame.next_multiple_of(16) as u64
 }

@@ -7,7 +7,7 @@ use emu_mem::access::{self, Atomic};
 
 use super::x86;
 use crate::state::gpr;
-use crate::{X86Cpu, cpuid};
+use crate::{Level, X86Cpu, cpuid};
 
 /// The time-stamp counter.
 ///
@@ -47,7 +47,12 @@ pub unsafe extern "C" fn fetch_fault(
 pub unsafe extern "C" fn cpuid_insn(cpu: *mut CpuHeader, long: u64, _: u64, _: u64, _: u64) -> u64 {
     // SAFETY: the caller's promise.
     let cpu = unsafe { x86(cpu) };
-    let r = cpuid::cpuid(long != 0, cpu.gpr[gpr::RAX] as u32, cpu.gpr[gpr::RCX] as u32);
+    let r = cpuid::cpuid(
+        Level::current(),
+        long != 0,
+        cpu.gpr[gpr::RAX] as u32,
+        cpu.gpr[gpr::RCX] as u32,
+    );
     cpu.gpr[gpr::RAX] = u64::from(r.eax);
     cpu.gpr[gpr::RBX] = u64::from(r.ebx);
     cpu.gpr[gpr::RCX] = u64::from(r.ecx);
@@ -231,14 +236,85 @@ pub unsafe extern "C" fn cmpxchg16b(cpu: *mut CpuHeader, addr: u64, _: u64, _: u
     finish_exchange(cpu, old, expected, 64)
 }
 
-/// `xgetbv` of (index).
+/// `rdrand`: 64 random bits.
+///
+/// # Safety
+/// See [`emu_cpu::HelperFn`]; the host has the instruction.
+pub unsafe extern "C" fn rdrand(_: *mut CpuHeader, _: u64, _: u64, _: u64, _: u64) -> u64 {
+    random(|x| {
+        // SAFETY: the model has the instruction only where the host has it.
+        unsafe {
+            core::arch::asm!("rdrand {x}", "setc {ok}", x = out(reg) x.0, ok = out(reg_byte) x.1)
+        }
+    })
+}
+
+/// `rdseed`.
+///
+/// # Safety
+/// See [`emu_cpu::HelperFn`]; the host has the instruction.
+pub unsafe extern "C" fn rdseed(_: *mut CpuHeader, _: u64, _: u64, _: u64, _: u64) -> u64 {
+    random(|x| {
+        // SAFETY: as for `rdrand`.
+        unsafe {
+            core::arch::asm!("rdseed {x}", "setc {ok}", x = out(reg) x.0, ok = out(reg_byte) x.1)
+        }
+    })
+}
+
+/// What an instruction gives that may find its source exhausted, which does not last.
+fn random(instruction: impl Fn(&mut (u64, u8))) -> u64 {
+    let mut x = (0, 0);
+    while x.1 == 0 {
+        instruction(&mut x);
+    }
+    x.0
+}
+
+/// `wrfsbase`, `wrgsbase`: a protection fault unless the address is canonical.
 ///
 /// # Safety
 /// See [`emu_cpu::HelperFn`].
-pub unsafe extern "C" fn xgetbv(cpu: *mut CpuHeader, index: u64, _: u64, _: u64, _: u64) -> u64 {
-    cpuid::xgetbv(index as u32).unwrap_or_else(|| {
+pub unsafe extern "C" fn check_canonical(
+    cpu: *mut CpuHeader,
+    addr: u64,
+    _: u64,
+    _: u64,
+    _: u64,
+) -> u64 {
+    if ((addr << 16) as i64 >> 16) as u64 != addr {
         // SAFETY: the caller's promise.
-        unsafe { x86(cpu) }.hdr.raise(TrapKind::InvalidOpcode);
-        0
-    })
+        unsafe { x86(cpu) }.hdr.raise(TrapKind::Protection);
+    }
+    0
+}
+
+/// `pdep` of (source, mask).
+///
+/// # Safety
+/// See [`emu_cpu::HelperFn`].
+pub unsafe extern "C" fn pdep(_: *mut CpuHeader, src: u64, mask: u64, _: u64, _: u64) -> u64 {
+    let (mut left, mut result, mut n) = (mask, 0, 0);
+    while left != 0 {
+        let bit = left & left.wrapping_neg();
+        result |= if src >> n & 1 != 0 { bit } else { 0 };
+        left ^= bit;
+        n += 1;
+    }
+    result
+}
+
+/// `pext` of (source, mask).
+///
+/// # Safety
+/// See [`emu_cpu::HelperFn`].
+pub unsafe extern "C" fn pext(_: *mut CpuHeader, src: u64, mask: u64, _: u64, _: u64) -> u64 {
+    let (mut left, mut result, mut n) = (mask, 0, 0);
+    while left != 0 {
+        let bit = left & left.wrapping_neg();
+        result |= u64::from(src & bit != 0) << n;
+        left ^= bit;
+        n += 1;
+    }
+    result
 }

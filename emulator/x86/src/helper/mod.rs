@@ -36,7 +36,14 @@ helpers! {
     Rdtsc "rdtsc" int::rdtsc, STATE;
     FetchFault "fetch_fault" int::fetch_fault, FULL;
     Cpuid "cpuid" int::cpuid_insn, STATE;
-    Xgetbv "xgetbv" int::xgetbv, TRAPS;
+    Xgetbv "xgetbv" xsave::xgetbv, TRAPS;
+    Xsave "xsave" xsave::xsave, FULL;
+    Xrstor "xrstor" xsave::xrstor, FULL;
+    Rdrand "rdrand" int::rdrand, STATE;
+    Rdseed "rdseed" int::rdseed, STATE;
+    CheckCanonical "check_canonical" int::check_canonical, TRAPS;
+    Pdep "pdep" int::pdep, PURE;
+    Pext "pext" int::pext, PURE;
     Bound "bound" int::bound, TRAPS;
     Crc32 "crc32" int::crc32, PURE;
     LockNeg "lock_neg" int::lock_neg, TRAPS;
@@ -214,6 +221,7 @@ pub mod shift;
 pub mod simd;
 pub mod string;
 pub mod x87;
+pub mod xsave;
 
 /// The x86 structure behind a header.
 ///

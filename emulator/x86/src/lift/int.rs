@@ -1,14 +1,17 @@
 //! Integer and system instructions: which function lifts which mnemonic.
 
 use emu_ir::{Cond, FlagKind, Op, RmwKind, TrapKind};
-use iced_x86::{ConditionCode, Instruction, Mnemonic as M};
+use iced_x86::{ConditionCode, Instruction, Mnemonic as M, OpKind};
 
 use super::shift::Rotate;
 use super::{
-    Lifter, Mode, arith, atomic, bcd, bits, control, data, logic, muldiv, shift, stack, string,
-    system,
+    Lifter, Mode, arith, atomic, bcd, bits, bmi, control, data, logic, muldiv, shift, stack,
+    string, system,
 };
+use crate::Level;
 use crate::helper::Helper;
+use crate::helper::xsave::COMPACTED;
+use crate::state::slot;
 
 /// The IR condition of a conditional instruction.
 fn condition(i: &Instruction) -> Cond {
@@ -75,8 +78,27 @@ pub(super) fn lift(l: &mut Lifter, i: &Instruction) -> bool {
         M::Btc => bits::bt(l, i, Some(RmwKind::Xor)),
         M::Bsf => bits::scan(l, i, false),
         M::Bsr => bits::scan(l, i, true),
+        // Processors without them ignore the prefix.
+        M::Lzcnt | M::Tzcnt if Level::current() < Level::V3 => {
+            bits::scan(l, i, i.mnemonic() == M::Lzcnt);
+        }
         M::Lzcnt => bits::count_zeros(l, i, Op::Clz),
         M::Tzcnt => bits::count_zeros(l, i, Op::Ctz),
+        M::Andn => bmi::andn(l, i),
+        M::Blsi => bmi::lowest(l, i, bmi::Lowest::Isolate),
+        M::Blsmsk => bmi::lowest(l, i, bmi::Lowest::Mask),
+        M::Blsr => bmi::lowest(l, i, bmi::Lowest::Reset),
+        M::Bextr if i.op2_kind() == OpKind::Register => bmi::bextr(l, i),
+        M::Bzhi => bmi::bzhi(l, i),
+        M::Mulx => bmi::mulx(l, i),
+        M::Rorx => bmi::rorx(l, i),
+        M::Sarx => bmi::shift(l, i, Op::Sar),
+        M::Shlx => bmi::shift(l, i, Op::Shl),
+        M::Shrx => bmi::shift(l, i, Op::Shr),
+        M::Pdep => bmi::scatter(l, i, Helper::Pdep),
+        M::Pext => bmi::scatter(l, i, Helper::Pext),
+        M::Adcx => bmi::add_carry(l, i, false),
+        M::Adox => bmi::add_carry(l, i, true),
         M::Popcnt => bits::popcnt(l, i),
         M::Crc32 => bits::crc32(l, i),
 
@@ -187,6 +209,7 @@ pub(super) fn lift(l: &mut Lifter, i: &Instruction) -> bool {
         M::Stosb | M::Stosw | M::Stosd | M::Stosq => string::stos(l, i),
 
         // Flags.
+        M::Sahf | M::Lahf if !only32 && Level::current() < Level::V2 => return false,
         M::Sahf => system::sahf(l),
         M::Lahf => system::lahf(l),
         M::Clc => system::set_carry(l, system::Carry::Clear),
@@ -240,6 +263,18 @@ pub(super) fn lift(l: &mut Lifter, i: &Instruction) -> bool {
         M::Rdtsc => system::rdtsc(l, false),
         M::Rdtscp => system::rdtsc(l, true),
         M::Xgetbv => system::xgetbv(l),
+        M::Xsave | M::Xsaveopt => system::xsave(l, i, Helper::Xsave, 0, false),
+        M::Xsave64 | M::Xsaveopt64 => system::xsave(l, i, Helper::Xsave, 0, true),
+        M::Xsavec => system::xsave(l, i, Helper::Xsave, COMPACTED, false),
+        M::Xsavec64 => system::xsave(l, i, Helper::Xsave, COMPACTED, true),
+        M::Xrstor => system::xsave(l, i, Helper::Xrstor, 0, false),
+        M::Xrstor64 => system::xsave(l, i, Helper::Xrstor, 0, true),
+        M::Rdrand => system::random(l, i, Helper::Rdrand),
+        M::Rdseed => system::random(l, i, Helper::Rdseed),
+        M::Rdfsbase => system::read_base(l, i, slot::FS_BASE),
+        M::Rdgsbase => system::read_base(l, i, slot::GS_BASE),
+        M::Wrfsbase => system::write_base(l, i, slot::FS_BASE),
+        M::Wrgsbase => system::write_base(l, i, slot::GS_BASE),
         M::Arpl => system::arpl(l, i),
         M::Lar => system::lar(l, i, Helper::Lar),
         M::Lsl => system::lar(l, i, Helper::Lsl),

@@ -12,6 +12,7 @@ mod atomic;
 mod avx;
 mod bcd;
 mod bits;
+mod bmi;
 mod control;
 mod data;
 mod int;
@@ -29,8 +30,9 @@ mod x87;
 
 use emu_cpu::{CodeSource, LiftOptions};
 use emu_ir::{Block, Builder, JumpKind, TrapKind, Ty, Val};
-use iced_x86::{Code, Decoder, DecoderError, DecoderOptions, Instruction};
+use iced_x86::{Code, Decoder, DecoderError, DecoderOptions, Instruction, Mnemonic};
 
+use crate::Level;
 use crate::helper::Helper;
 
 /// Most guest instructions in a block.
@@ -191,7 +193,10 @@ impl Lifter {
 
     /// Lifts one decoded instruction; one that no family knows raises an invalid-opcode trap.
     pub fn lift_insn(&mut self, i: &Instruction) {
-        let handled = i.code() != Code::INVALID
+        let known = i.code() != Code::INVALID
+            && (Level::current().has(i)
+                || matches!(i.mnemonic(), Mnemonic::Lzcnt | Mnemonic::Tzcnt));
+        let handled = known
             && (int::lift(self, i)
                 || sse::lift(self, i)
                 || avx::lift(self, i)

@@ -5,7 +5,9 @@ use iced_x86::{Instruction, OpKind};
 
 use super::operand::gpr_slot;
 use super::{Lifter, Mode};
+use crate::fxsave::FxLayout;
 use crate::helper::Helper;
+use crate::helper::x87::control::layout_code;
 use crate::state::{eflags, gpr, slot};
 
 /// `sahf`.
@@ -97,6 +99,52 @@ pub(super) fn xgetbv(l: &mut Lifter) {
     let index = l.b.get(Ty::I32, slot::gpr(gpr::RCX));
     let v = l.helper(Ty::I64, Helper::Xgetbv, &[index]);
     put_edx_eax(l, v);
+}
+
+/// `xsave` and its kind; EDX:EAX choose the components. `format` is a bit of the helper's argument.
+pub(super) fn xsave(l: &mut Lifter, i: &Instruction, helper: Helper, format: u64, rex_w: bool) {
+    let m = l.ea(i);
+    let at = l.addr64(m);
+    let low = l.b.get(Ty::I32, slot::gpr(gpr::RAX));
+    let high = l.b.get(Ty::I32, slot::gpr(gpr::RDX));
+    let (low, high) = (l.zext64(Ty::I32, low), l.zext64(Ty::I32, high));
+    let high = l.b.bin(Op::Shl, Ty::I64, high, 32u64);
+    let want = l.b.bin(Op::Or, Ty::I64, low, high);
+    let layout = layout_code(FxLayout::of(l.mode, rex_w));
+    let how = l.b.iconst(Ty::I64, layout | format);
+    l.helper(Ty::I64, helper, &[at, want, how]);
+    if helper == Helper::Xrstor {
+        // Whether vector ops can trap depends on the masks in MXCSR.
+        l.end_block_after();
+    }
+}
+
+/// `rdrand`, `rdseed`: CF tells success, the other flags are clear.
+pub(super) fn random(l: &mut Lifter, i: &Instruction, helper: Helper) {
+    let ty = l.op_ty(i, 0);
+    let v = l.helper(Ty::I64, helper, &[]);
+    let v = l.b.convert(Op::Trunc, Ty::I64, ty, v);
+    l.write_gpr(i.op0_register(), v);
+    let carry = l.b.iconst(Ty::I64, u64::from(flags::CF));
+    l.b.flags_set(FlagKind::Raw, Ty::I64, carry, 0, Val::NONE);
+}
+
+/// `rdfsbase`, `rdgsbase`.
+pub(super) fn read_base(l: &mut Lifter, i: &Instruction, base: u32) {
+    let ty = l.op_ty(i, 0);
+    let v = l.b.get(ty, base);
+    l.write_gpr(i.op0_register(), v);
+}
+
+/// `wrfsbase`, `wrgsbase`.
+pub(super) fn write_base(l: &mut Lifter, i: &Instruction, base: u32) {
+    let ty = l.op_ty(i, 0);
+    let v = l.read_gpr(i.op0_register());
+    let v = l.zext64(ty, v);
+    if ty == Ty::I64 {
+        l.helper(Ty::I64, Helper::CheckCanonical, &[v]);
+    }
+    l.b.put(Ty::I64, base, v);
 }
 
 /// Sets ZF to `v` (0 or 1, i8) and leaves the other flags.

@@ -17,7 +17,7 @@ pub struct Form {
 }
 
 /// Prefix combinations tried with every opcode; the last byte may be a REX prefix (64-bit only).
-const PREFIXES: [&[u8]; 16] = [
+const PREFIXES: [&[u8]; 17] = [
     &[],
     &[0x66],
     &[0x67],
@@ -34,6 +34,7 @@ const PREFIXES: [&[u8]; 16] = [
     &[0xf0, 0x48],
     &[0xf3, 0x48],
     &[0xf2, 0x48],
+    &[0x66, 0x48],
 ];
 
 /// ModRM, SIB and displacement variants for a /reg field: registers, [rbx], [rsi-0x21],
@@ -132,7 +133,20 @@ fn differs_by_maker(bits: Bits, bytes: &[u8], i: &Instruction) -> bool {
 /// Whether the instruction belongs to the integer families.
 fn integer(i: &Instruction) -> bool {
     use CpuidFeature as F;
-    i.encoding() == EncodingKind::Legacy
+    let has = [
+        (F::LZCNT, std::arch::is_x86_feature_detected!("lzcnt")),
+        (F::BMI1, std::arch::is_x86_feature_detected!("bmi1")),
+        (F::BMI2, std::arch::is_x86_feature_detected!("bmi2")),
+        (F::ADX, std::arch::is_x86_feature_detected!("adx")),
+        (F::MOVBE, std::arch::is_x86_feature_detected!("movbe")),
+    ];
+    if let Some((feature, _)) =
+        has.into_iter().find(|(f, has)| !has && i.cpuid_features().contains(f))
+    {
+        println!("{:?}: skipped, this processor has no {feature:?}", i.code());
+        return false;
+    }
+    matches!(i.encoding(), EncodingKind::Legacy | EncodingKind::VEX)
         && i.cpuid_features().iter().all(|f| {
             matches!(
                 f,
@@ -149,6 +163,8 @@ fn integer(i: &Instruction) -> bool {
                     | F::POPCNT
                     | F::LZCNT
                     | F::BMI1
+                    | F::BMI2
+                    | F::ADX
                     | F::MOVBE
                     | F::MULTIBYTENOP
                     | F::PAUSE
@@ -170,6 +186,26 @@ fn candidates(bits: Bits, opcode: &[u8], rng: &mut Rng) -> Vec<Vec<u8>> {
                 let mut bytes = [prefix, opcode, &operand].concat();
                 bytes.extend(rng.bits().to_le_bytes());
                 out.push(bytes);
+            }
+        }
+    }
+    out
+}
+
+/// VEX-encoded instructions on general registers, with every operand variant.
+fn vex_candidates(rng: &mut Rng) -> Vec<Vec<u8>> {
+    let mut out = Vec::new();
+    for map in [2u8, 3] {
+        for opcode in [0xf0u8, 0xf2, 0xf3, 0xf5, 0xf6, 0xf7] {
+            for (pp, w) in (0..4u8).flat_map(|pp| [(pp, 0u8), (pp, 1)]) {
+                for vvvv in [0u8, 1, 2] {
+                    for operand in (0..8).flat_map(operands) {
+                        let vex = [0xc4, 0xe0 | map, w << 7 | (!vvvv & 15) << 3 | pp, opcode];
+                        let mut bytes = [&vex[..], &operand].concat();
+                        bytes.extend(rng.bits().to_le_bytes());
+                        out.push(bytes);
+                    }
+                }
             }
         }
     }
@@ -213,12 +249,19 @@ pub fn all(bits: Bits, seed: u64) -> Vec<Form> {
             || bits == Bits::B64 && o & 0xf0 == 0x40
     };
     let mut opcodes: Vec<Vec<u8>> = (0..=255).filter(|o| !prefix(*o)).map(|o| vec![o]).collect();
-    opcodes.extend((0..=255).map(|o| vec![0x0f, o]));
-    opcodes.extend([0xf0, 0xf1].map(|o| vec![0x0f, 0x38, o]));
+    // 38 and 3a begin further maps.
+    opcodes.extend((0..=255).filter(|o| !matches!(o, 0x38 | 0x3a)).map(|o| vec![0x0f, o]));
+    opcodes.extend([0xf0, 0xf1, 0xf6].map(|o| vec![0x0f, 0x38, o]));
     let mut seen: HashMap<_, usize> = HashMap::new();
     let mut forms = Vec::new();
+    // An opcode of no bytes stands for those with VEX.
+    opcodes.push(Vec::new());
     for opcode in opcodes {
-        for mut bytes in candidates(bits, &opcode, &mut rng) {
+        let candidates = match opcode.as_slice() {
+            [] => vex_candidates(&mut rng),
+            opcode => candidates(bits, opcode, &mut rng),
+        };
+        for mut bytes in candidates {
             let decode = |bytes: &[u8]| {
                 let mut d =
                     Decoder::with_ip(bitness, bytes, emu_x86_oracle::CODE, DecoderOptions::NONE);

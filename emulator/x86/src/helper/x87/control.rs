@@ -176,7 +176,7 @@ pub const fn layout_code(layout: FxLayout) -> u64 {
     }
 }
 
-fn layout(code: u64) -> FxLayout {
+pub(in crate::helper) fn layout(code: u64) -> FxLayout {
     match code {
         0 => FxLayout::I386,
         1 => FxLayout::Long32,

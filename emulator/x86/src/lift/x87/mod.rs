@@ -6,7 +6,6 @@ use emu_ir::{Cond, FlagKind, Op, Ty, Val};
 use iced_x86::{Code, CodeSize, Instruction, Register};
 
 use super::Lifter;
-use crate::Mode;
 use crate::fxsave::FxLayout;
 use crate::helper::Helper;
 use crate::helper::x87::control::layout_code;
@@ -131,11 +130,7 @@ fn image(l: &mut Lifter, i: &Instruction, helper: Helper, wide: bool) {
 }
 
 fn fx(l: &mut Lifter, i: &Instruction, helper: Helper, rex_w: bool) {
-    let layout = match (l.mode, rex_w) {
-        (Mode::Bits32, _) => FxLayout::I386,
-        (Mode::Bits64, false) => FxLayout::Long32,
-        (Mode::Bits64, true) => FxLayout::Long64,
-    };
+    let layout = FxLayout::of(l.mode, rex_w);
     let addr = address(l, i);
     let layout = l.b.iconst(Ty::I64, layout_code(layout));
     l.helper(Ty::I64, helper, &[addr, layout]);
