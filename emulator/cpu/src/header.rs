@@ -202,10 +202,13 @@ impl CpuHeader {
         if self.trap == 0 {
             return None;
         }
+        let kind = TrapKind::from_u8(self.trap);
+        // Other traps have no address, whatever is left there from an earlier one.
+        let memory = matches!(kind, TrapKind::PageFault | TrapKind::BusError);
         let t = Trap {
-            kind: TrapKind::from_u8(self.trap),
-            addr: self.trap_addr,
-            write: self.trap_access == 1,
+            kind,
+            addr: if memory { self.trap_addr } else { 0 },
+            write: memory && self.trap_access == 1,
         };
         self.trap = 0;
         Some(t)

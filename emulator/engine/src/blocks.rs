@@ -392,10 +392,7 @@ mod tests {
     #[test]
     fn a_block_that_jumps_about_is_on_all_its_pages() {
         let jumpy = entry(&[(0x1ffe, 4), (0x7000, 1), (0x9fff, 2), (0x1000, 1)]);
-        assert_eq!(
-            jumpy.pages().collect::<Vec<_>>(),
-            [0x1000, 0x2000, 0x7000, 0x9000, 0xa000]
-        );
+        assert_eq!(jumpy.pages().collect::<Vec<_>>(), [0x1000, 0x2000, 0x7000, 0x9000, 0xa000]);
         let mut m = BlockMap::new();
         for page in jumpy.pages() {
             m.insert(entry(&[(0x1ffe, 4), (0x7000, 1), (0x9fff, 2), (0x1000, 1)]));

@@ -87,6 +87,9 @@ pub struct FaultPoint {
     pub pinned: u16,
     /// To the guest the access is a write, whatever the host instruction does.
     pub write: bool,
+    /// The host instruction touches the last byte of an access whose first one is known to be
+    /// good: what faults for the guest is the first byte of the page.
+    pub last_byte: bool,
     /// Guest pc.
     pub pc: u64,
 }
@@ -112,6 +115,7 @@ impl Compiler<'_> {
             refund: (self.insn_count() - self.insn.max(0)) as u16,
             pinned,
             write: false,
+            last_byte: false,
             pc: self.pc,
         });
     }
@@ -409,7 +413,8 @@ fn handle(fault: &HostFault, context: &mut libc::ucontext_t) -> bool {
             3 => FaultKind::NonCanonical,
             _ => FaultKind::Page,
         };
-        h.raise_fault(MemFault { addr: fault.addr, write: fault.write || p.write, kind });
+        let addr = if p.last_byte { fault.addr & !(emu_mem::PAGE - 1) } else { fault.addr };
+        h.raise_fault(MemFault { addr, write: fault.write || p.write, kind });
     }
     regs[libc::REG_RIP as usize] = map.leave as i64;
     regs[libc::REG_R10 as usize] = i64::from(LEAVE_FAULT);

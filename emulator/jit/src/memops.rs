@@ -232,6 +232,9 @@ impl Compiler<'_> {
         for by in [0, last] {
             let disp = m.disp.checked_add(by).ok_or(Unsupported::Op(i.op))?;
             self.fault_point();
+            if let Some(p) = self.faults.last_mut() {
+                p.last_byte = by != 0;
+            }
             self.asm.byte(0xf0);
             self.asm.alu_imm(Alu::Or, Ty::I8, Rm::M(Mem { disp, ..m }), 0);
             if last == 0 {

@@ -215,7 +215,9 @@ impl Engine {
         }
         let _ = write!(out, "\n{}", emu_ir::text::print(ir, self.arch));
         match (entry.code(), &self.jit) {
-            (Code::Compiled(generation, code), Some(jit)) if generation == jit.generation() as u32 => {
+            (Code::Compiled(generation, code), Some(jit))
+                if generation == jit.generation() as u32 =>
+            {
                 let _ = write!(out, "\n{}", jit.disassemble(code.id));
             }
             (Code::Never, _) => out.push_str("\nnot compiled: tier 1 cannot\n"),

@@ -87,8 +87,7 @@ impl Engine {
         let (insns, size) = (self.lifted.insns.len() as u32, self.lifted.guest_len());
         self.stats.blocks_translated += 1;
         self.stats.instructions_translated += u64::from(insns);
-        let mut described =
-            BlockInfo { struct_size: BlockInfo::SIZE, insn_count: insns, pc, size };
+        let mut described = BlockInfo { struct_size: BlockInfo::SIZE, insn_count: insns, pc, size };
         let mut asking = Duration::ZERO;
         let mut entry = if self.plan.is_empty() {
             Entry::new((&self.lifted).into())
