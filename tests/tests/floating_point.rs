@@ -1,6 +1,6 @@
 //! Floating point as C programs see it: long double, rounding modes, exception flags, traps.
 
-use e2e::{BOTH, Case, TempDir, compile};
+use e2e::{BOTH, Case, TempDir, compile, compile_plugin};
 
 const SOURCE: &str = r#"
 #define _GNU_SOURCE
@@ -99,5 +99,40 @@ fn libm_rounding_flags_and_traps() {
             let program = compile(&dir, name, SOURCE, width, flags);
             Case::new([program]).same_as_native();
         }
+    }
+}
+
+const STACK: &str = include_str!("../guests/x87.c");
+
+#[test]
+fn the_x87_stack_survives_everything() {
+    let dir = TempDir::new();
+    for width in BOTH {
+        for (name, flags) in
+            [("dynamic", &["-pthread", "-lm"][..]), ("static", &["-static", "-lm"])]
+        {
+            let program = compile(&dir, name, STACK, width, flags);
+            Case::new([program]).same_as_native();
+        }
+    }
+}
+
+#[test]
+fn callbacks_see_the_x87_stack_and_have_their_own() {
+    let dir = TempDir::new();
+    let plugin = compile_plugin(&dir, "x87_user", include_str!("../plugins/x87_user.c"), &[]);
+    for width in BOTH {
+        let program = compile(&dir, "stack", STACK, width, &["-static", "-lm"]);
+        let native = Case::new([program.as_os_str(), "x".as_ref()]).native();
+        let seen = ["interp", "jit", "auto"].map(|tier| {
+            let out = Case::new([program.as_os_str(), "x".as_ref()])
+                .host(["-v", "--tier", tier, "--plugins"])
+                .host([&plugin])
+                .hosted();
+            assert_eq!(out.stdout, native.stdout, "{width:?} {tier}");
+            let seen = out.stderr.lines().find(|l| l.contains(" wrong 0 hash ")).map(str::to_owned);
+            seen.unwrap_or_else(|| panic!("{width:?} {tier}: {}", out.stderr))
+        });
+        assert!(seen.iter().all(|s| *s == seen[0]), "{width:?}: {seen:#?}");
     }
 }
