@@ -3,7 +3,7 @@
 use emu_ir::Effects;
 use emu_mem::{MemFault, access};
 
-use crate::{CpuHeader, X87Op};
+use crate::{CpuHeader, X87Use};
 
 /// A helper: gets the CPU structure and up to four arguments (0 where absent).
 ///
@@ -29,8 +29,8 @@ pub struct HelperDesc {
     pub func: HelperFn,
     /// What it touches.
     pub effects: Effects,
-    /// The instruction of an x87 unit that does the same on that unit's state.
-    pub x87: Option<X87Op>,
+    /// What it has to do with the guest's x87 state.
+    pub x87: X87Use,
 }
 
 /// Reads guest memory for a helper and reports the access.

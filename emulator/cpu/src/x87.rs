@@ -1,12 +1,33 @@
 //! x87 state that a tier keeps in the host's x87 unit.
 //!
 //! While it is there, the CPU structure's copy is out of date. A tier that does so executes the
-//! helpers that have an [`X87Op`] as the host's own instructions, and brings the state back before
+//! helpers that are an [`X87Op`] as the host's own instructions, and brings the state back before
 //! anything else can look at it.
 
 use core::ops::Range;
 
 use crate::CpuHeader;
+
+/// What a helper has to do with the guest's x87 state.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum X87Use {
+    /// It may use the state in the CPU structure, or call something that may.
+    Structure,
+    /// Nothing, and it calls nothing that has, but for reports of its memory accesses.
+    Nothing,
+    /// It does what this instruction does.
+    Op(X87Op),
+}
+
+impl X87Use {
+    /// The instruction it stands for.
+    pub const fn op(self) -> Option<X87Op> {
+        match self {
+            X87Use::Op(op) => Some(op),
+            _ => None,
+        }
+    }
+}
 
 /// An x87 instruction in a helper's place: what the helper's arguments mean.
 ///

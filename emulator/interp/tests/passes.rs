@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Cpu, Pages, no_hook, reg};
-use emu_cpu::{CpuHeader, HelperDesc};
+use emu_cpu::{CpuHeader, HelperDesc, X87Use};
 use emu_interp::{Exit, Interp, MXCSR_ALL_MASKED};
 use emu_ir::pass::{Optimizer, Pass};
 use emu_ir::testing::{Recipe, Rng};
@@ -40,10 +40,10 @@ unsafe extern "C" fn reads(cpu: *mut CpuHeader, a: u64, _: u64, _: u64, _: u64) 
 }
 
 static HELPERS: [HelperDesc; 4] = [
-    HelperDesc { name: "sum", func: sum, effects: Effects::PURE, x87: None },
-    HelperDesc { name: "state", func: state, effects: Effects::STATE, x87: None },
-    HelperDesc { name: "full", func: full, effects: Effects::FULL, x87: None },
-    HelperDesc { name: "reads", func: reads, effects: Effects::READS, x87: None },
+    HelperDesc { name: "sum", func: sum, effects: Effects::PURE, x87: X87Use::Nothing },
+    HelperDesc { name: "state", func: state, effects: Effects::STATE, x87: X87Use::Nothing },
+    HelperDesc { name: "full", func: full, effects: Effects::FULL, x87: X87Use::Nothing },
+    HelperDesc { name: "reads", func: reads, effects: Effects::READS, x87: X87Use::Nothing },
 ];
 
 static TARGET: PlainTarget = PlainTarget {

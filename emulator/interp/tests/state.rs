@@ -5,7 +5,7 @@ mod common;
 use std::cell::RefCell;
 
 use common::{Cpu, PC, block, no_hook, put_wide, reg, run, run_with};
-use emu_cpu::{CpuHeader, Effects, HelperDesc};
+use emu_cpu::{CpuHeader, Effects, HelperDesc, X87Use};
 use emu_interp::{Exit, ExitKind, Interp, MXCSR_ALL_MASKED};
 use emu_ir::{
     Addr, Builder, Cond, CounterSite, FlagKind, HookKind, HookSite, Inst, JumpKind, Op, Operand,
@@ -127,8 +127,8 @@ unsafe extern "C" fn trap_if(cpu: *mut CpuHeader, kind: u64, _: u64, _: u64, _: 
 }
 
 static HELPERS: [HelperDesc; 2] = [
-    HelperDesc { name: "mix", func: mix, effects: Effects::PURE, x87: None },
-    HelperDesc { name: "trap_if", func: trap_if, effects: Effects::FULL, x87: None },
+    HelperDesc { name: "mix", func: mix, effects: Effects::PURE, x87: X87Use::Nothing },
+    HelperDesc { name: "trap_if", func: trap_if, effects: Effects::FULL, x87: X87Use::Nothing },
 ];
 
 #[test]

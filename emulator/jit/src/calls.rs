@@ -1,6 +1,6 @@
 //! Calls out of generated code: helpers, hooks, counters.
 
-use emu_cpu::{Effects, slots};
+use emu_cpu::{X87Use, slots};
 use emu_ir::{HookKind, Inst, Op, Ty, Val};
 
 use crate::Unsupported;
@@ -167,7 +167,7 @@ impl Compiler<'_> {
     pub fn helper(&mut self, i: &Inst) -> Result<(), Unsupported> {
         let h = self.arch.helpers()[usize::from(i.sub)];
         let e = h.effects;
-        if e != Effects::PURE {
+        if h.x87 != X87Use::Nothing {
             self.x87_to_structure();
         }
         if e.reads || e.writes || e.traps {

@@ -1,6 +1,6 @@
 //! Which helper calls of a block become the host's x87 instructions.
 
-use emu_cpu::{Effects, HelperDesc, X87Op, X87Unit};
+use emu_cpu::{HelperDesc, X87Op, X87Unit, X87Use};
 use emu_ir::{Block, Inst, Op, Ty};
 
 /// What moving the state to and fro costs, in units of what a helper costs more than an
@@ -35,12 +35,12 @@ impl Selection {
         let mut in_host = true;
         for i in &block.insts {
             let wanted = match i.op {
-                Op::Call => match helper(i) {
-                    Some(h) if h.x87.is_some() => {
+                Op::Call => match helper(i).map(|h| h.x87) {
+                    Some(X87Use::Op(_)) => {
                         count += 1;
                         true
                     }
-                    Some(h) if h.effects == Effects::PURE => continue,
+                    Some(X87Use::Nothing) => continue,
                     _ => false,
                 },
                 Op::Hook => false,
@@ -54,7 +54,7 @@ impl Selection {
         if self.any {
             self.native.clear();
             self.native.extend(block.insts.iter().map(|i| match i.op {
-                Op::Call => helper(i).and_then(|h| h.x87),
+                Op::Call => helper(i).and_then(|h| h.x87.op()),
                 _ => None,
             }));
             self.folded.clear();

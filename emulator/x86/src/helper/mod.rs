@@ -1,16 +1,17 @@
 //! Functions that IR calls: one table row each.
 //!
 //! A row is `Variant "name in IR text" path::to::function, EFFECTS;` where the effects are those of
-//! [`Effects`]; what the host's x87 unit can do in the helper's place has its [`X87Op`] behind them.
-//! Functions have the signature [`emu_cpu::HelperFn`].
+//! [`Effects`]. Behind them stands the [`X87Op`] of what an x87 unit can do in the helper's place, or
+//! `Apart` if the helper has nothing to do with that unit. Functions have the signature [`emu_cpu::HelperFn`].
 
-use emu_cpu::{CpuHeader, Effects, HelperDesc, X87Op};
+use emu_cpu::{CpuHeader, Effects, HelperDesc, X87Op, X87Use};
 
 use crate::X86Cpu;
 
 macro_rules! helpers {
-    (@x87) => { None };
-    (@x87 $op:ident) => { Some(X87Op::$op) };
+    (@x87) => { X87Use::Structure };
+    (@x87 Apart) => { X87Use::Nothing };
+    (@x87 $op:ident) => { X87Use::Op(X87Op::$op) };
     ($($name:ident $text:literal $func:path, $effects:ident $($x87:ident)?;)*) => {
         /// Number of a helper: its row in [`HELPERS`].
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -39,51 +40,51 @@ helpers! {
     Xgetbv "xgetbv" xsave::xgetbv, TRAPS;
     Xsave "xsave" xsave::xsave, FULL;
     Xrstor "xrstor" xsave::xrstor, FULL;
-    Rdrand "rdrand" int::rdrand, STATE;
-    Rdseed "rdseed" int::rdseed, STATE;
-    CheckCanonical "check_canonical" int::check_canonical, TRAPS;
-    Pdep "pdep" int::pdep, PURE;
-    Pext "pext" int::pext, PURE;
-    Bound "bound" int::bound, TRAPS;
-    Crc32 "crc32" int::crc32, PURE;
-    LockNeg "lock_neg" int::lock_neg, TRAPS;
-    Cmpxchg8b "cmpxchg8b" int::cmpxchg8b, FULL;
-    Cmpxchg16b "cmpxchg16b" int::cmpxchg16b, FULL;
-    RepMovs "rep_movs" string::movs, FULL;
-    RepStos "rep_stos" string::stos, FULL;
-    RepLods "rep_lods" string::lods, FULL;
-    RepCmps "rep_cmps" string::cmps, FULL;
-    RepScas "rep_scas" string::scas, FULL;
-    Rcl "rcl" shift::rcl, PURE;
-    Rcr "rcr" shift::rcr, PURE;
-    RclFlags "rcl_flags" shift::rcl_flags, PURE;
-    RcrFlags "rcr_flags" shift::rcr_flags, PURE;
-    Shld16Flags "shld16_flags" shift::shld16_flags, PURE;
-    Shld32Flags "shld32_flags" shift::shld32_flags, PURE;
-    Shld64Flags "shld64_flags" shift::shld64_flags, PURE;
-    Shrd16Flags "shrd16_flags" shift::shrd16_flags, PURE;
-    Shrd32Flags "shrd32_flags" shift::shrd32_flags, PURE;
-    Shrd64Flags "shrd64_flags" shift::shrd64_flags, PURE;
-    Aaa "aaa" bcd::aaa, PURE;
-    Aas "aas" bcd::aas, PURE;
-    Daa "daa" bcd::daa, PURE;
-    Das "das" bcd::das, PURE;
-    LoadSegment32 "load_segment32" segment::load32, FULL;
-    LoadSegment64 "load_segment64" segment::load64, FULL;
-    CheckCs "check_cs" segment::check_cs, TRAPS;
-    Lar "lar" segment::lar, READS;
-    Lsl "lsl" segment::lsl, READS;
-    Verr "verr" segment::verr, READS;
-    Verw "verw" segment::verw, READS;
+    Rdrand "rdrand" int::rdrand, STATE Apart;
+    Rdseed "rdseed" int::rdseed, STATE Apart;
+    CheckCanonical "check_canonical" int::check_canonical, TRAPS Apart;
+    Pdep "pdep" int::pdep, PURE Apart;
+    Pext "pext" int::pext, PURE Apart;
+    Bound "bound" int::bound, TRAPS Apart;
+    Crc32 "crc32" int::crc32, PURE Apart;
+    LockNeg "lock_neg" int::lock_neg, TRAPS Apart;
+    Cmpxchg8b "cmpxchg8b" int::cmpxchg8b, FULL Apart;
+    Cmpxchg16b "cmpxchg16b" int::cmpxchg16b, FULL Apart;
+    RepMovs "rep_movs" string::movs, FULL Apart;
+    RepStos "rep_stos" string::stos, FULL Apart;
+    RepLods "rep_lods" string::lods, FULL Apart;
+    RepCmps "rep_cmps" string::cmps, FULL Apart;
+    RepScas "rep_scas" string::scas, FULL Apart;
+    Rcl "rcl" shift::rcl, PURE Apart;
+    Rcr "rcr" shift::rcr, PURE Apart;
+    RclFlags "rcl_flags" shift::rcl_flags, PURE Apart;
+    RcrFlags "rcr_flags" shift::rcr_flags, PURE Apart;
+    Shld16Flags "shld16_flags" shift::shld16_flags, PURE Apart;
+    Shld32Flags "shld32_flags" shift::shld32_flags, PURE Apart;
+    Shld64Flags "shld64_flags" shift::shld64_flags, PURE Apart;
+    Shrd16Flags "shrd16_flags" shift::shrd16_flags, PURE Apart;
+    Shrd32Flags "shrd32_flags" shift::shrd32_flags, PURE Apart;
+    Shrd64Flags "shrd64_flags" shift::shrd64_flags, PURE Apart;
+    Aaa "aaa" bcd::aaa, PURE Apart;
+    Aas "aas" bcd::aas, PURE Apart;
+    Daa "daa" bcd::daa, PURE Apart;
+    Das "das" bcd::das, PURE Apart;
+    LoadSegment32 "load_segment32" segment::load32, FULL Apart;
+    LoadSegment64 "load_segment64" segment::load64, FULL Apart;
+    CheckCs "check_cs" segment::check_cs, TRAPS Apart;
+    Lar "lar" segment::lar, READS Apart;
+    Lsl "lsl" segment::lsl, READS Apart;
+    Verr "verr" segment::verr, READS Apart;
+    Verw "verw" segment::verw, READS Apart;
 
     // MMX, SSE.
     Ldmxcsr "ldmxcsr" simd::ldmxcsr, FULL;
     Stmxcsr "stmxcsr" simd::stmxcsr, READS;
     MaskedStore "masked_store" simd::masked_store, TRAPS;
-    Pcmpistri "pcmpistri" simd::pcmpistri, READS;
-    Pcmpistrm "pcmpistrm" simd::pcmpistrm, STATE;
-    Pcmpestri "pcmpestri" simd::pcmpestri, READS;
-    Pcmpestrm "pcmpestrm" simd::pcmpestrm, STATE;
+    Pcmpistri "pcmpistri" simd::pcmpistri, READS Apart;
+    Pcmpistrm "pcmpistrm" simd::pcmpistrm, STATE Apart;
+    Pcmpestri "pcmpestri" simd::pcmpestri, READS Apart;
+    Pcmpestrm "pcmpestrm" simd::pcmpestrm, STATE Apart;
     LoadLanes "load_lanes" masked::load_lanes, FULL;
     StoreLanes "store_lanes" masked::store_lanes, TRAPS;
     Gather "gather" masked::gather, FULL;
