@@ -10,7 +10,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Environment variable that runs every [`Case`] in one tier: `interp` or `jit`.
+/// Environment variable that runs every [`Case`] that names no tier in one: `interp` or `jit`.
 pub const TIER_VARIABLE: &str = "PANDA_TEST_TIER";
 
 /// What a run left behind.
@@ -246,7 +246,8 @@ impl Case {
     /// Runs it under the host.
     pub fn hosted(&self) -> Output {
         let mut command = Command::new(build_dir().join("host"));
-        if let Some(tier) = std::env::var_os(TIER_VARIABLE) {
+        let named = self.host_args.iter().any(|a| a == "--tier");
+        if let Some(tier) = std::env::var_os(TIER_VARIABLE).filter(|_| !named) {
             command.arg("--tier").arg(tier);
         }
         command.args(&self.host_args).arg("--").args(&self.argv);
