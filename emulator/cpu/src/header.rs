@@ -49,7 +49,7 @@ pub struct CpuHeader {
     /// Retired instructions = `retire_base` - `budget`, in wrapping arithmetic.
     pub retire_base: i64,
     /// Called by helpers after each access they make, when somebody listens.
-    pub mem_hook: Option<super::MemHook>,
+    pub mem_hook: Option<&'static super::MemWatch>,
     /// Pc of the instruction being executed, set before a helper call and before a callback that
     /// reads registers.
     pub insn_pc: u64,

@@ -20,6 +20,23 @@ pub type HelperFn = unsafe extern "C" fn(*mut CpuHeader, u64, u64, u64, u64) -> 
 /// `before` is true ahead of the access (writes: data is what will be written; reads: null).
 pub type MemHook = unsafe extern "C" fn(*mut CpuHeader, u64, u64, *const u8, bool, bool);
 
+/// Who wants to know of the accesses helpers make.
+#[derive(Clone, Copy, Debug)]
+pub struct MemWatch {
+    /// Gets each access.
+    pub access: MemHook,
+    /// Where nobody wants more than the number of accesses, a helper that makes many at once may
+    /// give it here instead: (cpu, loads, stores).
+    pub count: Option<unsafe extern "C" fn(*mut CpuHeader, u64, u64)>,
+}
+
+impl MemWatch {
+    /// For somebody who gets each access.
+    pub const fn each(access: MemHook) -> MemWatch {
+        MemWatch { access, count: None }
+    }
+}
+
 /// A row of an architecture's helper table; IR names helpers by row number.
 #[derive(Clone, Copy, Debug)]
 pub struct HelperDesc {
@@ -37,7 +54,7 @@ pub struct HelperDesc {
 pub fn read_guest(cpu: &mut CpuHeader, addr: u64, buf: &mut [u8]) -> Result<(), MemFault> {
     match cpu.mem_hook {
         None => access::read(addr, buf),
-        Some(hook) => {
+        Some(&MemWatch { access: hook, .. }) => {
             access::read(addr, buf)?;
             let (len, data) = (buf.len() as u64, buf.as_ptr());
             // SAFETY: the hook was installed by the engine that owns this CPU.
@@ -61,7 +78,7 @@ pub fn write_guest(cpu: &mut CpuHeader, addr: u64, data: &[u8]) -> Result<(), Me
             }
             access::write(addr, data)
         }
-        Some(hook) => {
+        Some(&MemWatch { access: hook, .. }) => {
             access::probe_write(addr)?;
             if let Some(page) = second_page(addr, data.len()) {
                 access::probe_write(page)?;
@@ -73,6 +90,19 @@ pub fn write_guest(cpu: &mut CpuHeader, addr: u64, data: &[u8]) -> Result<(), Me
             unsafe { hook(cpu, addr, data.len() as u64, data.as_ptr(), true, false) };
             Ok(())
         }
+    }
+}
+
+/// Whether a helper may make many accesses at once, to tell their number by [`report_bulk`].
+pub fn may_bulk(cpu: &CpuHeader) -> bool {
+    cpu.mem_hook.is_none_or(|w| w.count.is_some())
+}
+
+/// Reports accesses a helper made at once.
+pub fn report_bulk(cpu: &mut CpuHeader, loads: u64, stores: u64) {
+    if let Some(count) = cpu.mem_hook.and_then(|w| w.count) {
+        // SAFETY: it was installed by the engine that owns this CPU.
+        unsafe { count(cpu, loads, stores) };
     }
 }
 

@@ -12,6 +12,8 @@ mod x87;
 pub use arch::{CodeSource, GuestArch, LiftOptions, RegDesc, RegKind};
 pub use emu_ir::Effects;
 pub use header::{CpuHeader, FetchInfo, Trap, WITHDRAWAL, slots};
-pub use helper::{HelperDesc, HelperFn, MemHook, read_guest, write_guest};
+pub use helper::{
+    HelperDesc, HelperFn, MemHook, MemWatch, may_bulk, read_guest, report_bulk, write_guest,
+};
 pub use mxcsr::{HOST_MXCSR, host_mxcsr, set_host_mxcsr};
 pub use x87::{X87Op, X87Unit, X87Use};

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-use emu_ir::{CounterSite, HookSite, Inst, Ops};
+use emu_ir::{Block, CounterSite, HookSite, Inst, Ops};
 use emu_jit::CompiledBlock;
 use emu_mem::PAGE;
 use plugin_api::abi::BlockInfo;
@@ -70,27 +70,27 @@ pub(crate) enum Code {
 }
 
 impl Entry {
-    /// A block with these ops.
-    pub fn new(ops: Ops<'_>) -> Entry {
+    /// An entry for `block`.
+    pub fn new(block: &Block) -> Entry {
         let mut entry = Entry {
-            pc: ops.pc,
+            pc: block.pc,
             machine: (emu_jit::Entry::NOWHERE, emu_jit::BlockId(0), 0),
             state: State::None,
             optimized: false,
-            insns: 0,
+            insns: block.insns.len() as u16,
             runs: 0,
-            insts: Some(ops.insts.into()),
-            second_page: ops.pc & !(PAGE - 1),
+            insts: Some(block.insts.as_slice().into()),
+            second_page: block.pc & !(PAGE - 1),
             rare: None,
         };
-        for i in ops.insns() {
-            entry.insns += 1;
+        for i in &block.insns {
             entry.note_page(i.pc);
             entry.note_page(i.pc + u64::from(i.len.max(1)) - 1);
         }
-        if !ops.hooks.is_empty() || !ops.counters.is_empty() {
+        if !block.hooks.is_empty() || !block.counters.is_empty() {
             let rare = entry.rare.get_or_insert_default();
-            (rare.hooks, rare.counters) = (ops.hooks.into(), ops.counters.into());
+            rare.hooks = block.hooks.as_slice().into();
+            rare.counters = block.counters.as_slice().into();
         }
         entry
     }
@@ -348,7 +348,7 @@ mod tests {
         for &(pc, len) in pcs {
             b.insn_start(pc, len);
         }
-        Entry::new((&b.finish()).into())
+        Entry::new(&b.finish())
     }
 
     #[test]

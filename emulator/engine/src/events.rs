@@ -5,10 +5,11 @@
 
 use core::arch::asm;
 
-use emu_cpu::CpuHeader;
+use emu_cpu::{CpuHeader, MemWatch};
 use emu_ir::{HookKind, HookSite};
 use plugin_api::abi::{self, PandaCpu, kind};
 
+use crate::instrument::Plan;
 use crate::registry::SubscriptionCell;
 use crate::shared::Shared;
 
@@ -73,6 +74,41 @@ pub(crate) unsafe fn call_hook(
     });
 }
 
+/// What helpers are to report under `plan`.
+pub(crate) fn watch(plan: &Plan) -> Option<&'static MemWatch> {
+    static EACH: MemWatch = MemWatch::each(helper_access);
+    static NUMBERS: MemWatch = MemWatch { access: helper_access, count: Some(helper_accesses) };
+    match (plan.watches_memory(), plan.hooks_memory()) {
+        (false, _) => None,
+        (true, false) => Some(&NUMBERS),
+        (true, true) => Some(&EACH),
+    }
+}
+
+/// Adds `events` to counters.
+fn count(counters: &[(usize, u64)], events: u64) {
+    for &(cell, amount) in counters {
+        // SAFETY: the counter's owner keeps the u64 alive.
+        unsafe {
+            let cell = cell as *mut u64;
+            *cell = (*cell).wrapping_add(amount.wrapping_mul(events));
+        }
+    }
+}
+
+/// Accesses a helper made at once, where they are only counted.
+///
+/// # Safety
+/// `cpu` is run by an engine.
+unsafe extern "C" fn helper_accesses(cpu: *mut CpuHeader, loads: u64, stores: u64) {
+    // SAFETY: the engine sets the pointer before it runs the CPU.
+    let shared = unsafe { Shared::of(cpu) };
+    // SAFETY: the engine keeps the plan it set for as long as the CPU runs.
+    let plan = unsafe { &*shared.plan.get() };
+    count(&plan.loads, loads);
+    count(&plan.stores, stores);
+}
+
 /// Called by helpers for every access they make while somebody watches memory.
 ///
 /// # Safety
@@ -95,13 +131,7 @@ pub(crate) unsafe extern "C" fn helper_access(
         (true, true) => (HookKind::BeforeWrite, &[][..]),
         (true, false) => (HookKind::AfterWrite, &plan.stores[..]),
     };
-    for &(cell, amount) in counters {
-        // SAFETY: the counter's owner keeps the u64 alive.
-        unsafe {
-            let cell = cell as *mut u64;
-            *cell = (*cell).wrapping_add(amount);
-        }
-    }
+    count(counters, 1);
     let list = plan.hook(hook);
     if list.is_empty() {
         return;

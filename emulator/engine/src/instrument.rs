@@ -103,9 +103,12 @@ impl Plan {
 
     /// Whether every data access must be reported, by helpers too.
     pub fn watches_memory(&self) -> bool {
-        !self.loads.is_empty()
-            || !self.stores.is_empty()
-            || self.hooks[HookKind::BeforeRead as usize..].iter().any(|l| !l.is_empty())
+        !self.loads.is_empty() || !self.stores.is_empty() || self.hooks_memory()
+    }
+
+    /// Whether somebody wants to know more of data accesses than their number.
+    pub fn hooks_memory(&self) -> bool {
+        self.hooks[HookKind::BeforeRead as usize..].iter().any(|l| !l.is_empty())
     }
 
     /// Whether blocks stay as they were lifted.

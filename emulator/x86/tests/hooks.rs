@@ -1,8 +1,8 @@
 //! Accesses that helpers make are reported, each once, and reporting changes nothing.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
-use emu_cpu::{CodeSource, CpuHeader, GuestArch, LiftOptions};
+use emu_cpu::{CodeSource, CpuHeader, GuestArch, LiftOptions, MemWatch};
 use emu_interp::{Interp, MXCSR_ALL_MASKED};
 use emu_ir::HookSite;
 use emu_x86::{X86_64, X86Cpu};
@@ -23,6 +23,7 @@ type Report = (u64, u64, u64, bool, bool);
 thread_local! {
     static REPORTS: RefCell<Vec<Report>> = const { RefCell::new(Vec::new()) };
     static BUFFER: RefCell<u64> = const { RefCell::new(0) };
+    static NUMBER: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
 }
 
 unsafe extern "C" fn record(
@@ -43,6 +44,14 @@ unsafe extern "C" fn record(
     REPORTS.with(|r| r.borrow_mut().push((at, size, u64::from_le_bytes(value), store, before)));
 }
 
+static EACH: MemWatch = MemWatch::each(record);
+
+static NUMBERS: MemWatch = MemWatch { access: record, count: Some(number) };
+
+unsafe extern "C" fn number(_: *mut CpuHeader, loads: u64, stores: u64) {
+    NUMBER.with(|n| n.set((n.get().0 + loads, n.get().1 + stores)));
+}
+
 unsafe fn no_hook(_: *mut CpuHeader, _: &HookSite, _: u64, _: u64, _: *const u8) {}
 
 /// Runs one instruction on `buffer` with rsi, rdi, rcx set; the registers after and the reports.
@@ -50,7 +59,7 @@ fn run(
     code: &'static [u8],
     buffer: &mut [u8],
     (rsi, rdi, rcx): (u64, u64, u64),
-    hooked: bool,
+    watch: Option<&'static MemWatch>,
 ) -> ([u64; 16], Vec<Report>) {
     emu_mem::host_fault::install();
     let at = buffer.as_mut_ptr() as u64;
@@ -65,7 +74,7 @@ fn run(
         let cpu = &mut *hdr.cast::<X86Cpu>();
         (cpu.gpr[6], cpu.gpr[7], cpu.gpr[1]) = (at + rsi, at + rdi, rcx);
         cpu.gpr[0] = 0x1122_3344_5566_7788;
-        cpu.hdr.mem_hook = hooked.then_some(record as emu_cpu::MemHook);
+        cpu.hdr.mem_hook = watch;
         Interp::new(X86_64.helpers(), no_hook).run(hdr, &block, MXCSR_ALL_MASKED);
         let gpr = (*hdr.cast::<X86Cpu>()).gpr;
         assert_eq!((*hdr).take_trap(), None);
@@ -92,9 +101,9 @@ fn watched_and_unwatched_runs_agree() {
     ] {
         // Overlapping by 3 bytes, upwards: bytes repeat.
         let (mut a, mut b) = (buffer(), buffer());
-        let (plain, none) = run(code, &mut a, (8, 11, 5), false);
+        let (plain, none) = run(code, &mut a, (8, 11, 5), None);
         assert!(none.is_empty());
-        let (watched, _) = run(code, &mut b, (8, 11, 5), true);
+        let (watched, _) = run(code, &mut b, (8, 11, 5), Some(&EACH));
         let relative = |gpr: [u64; 16], buffer: &[u8]| {
             let at = buffer.as_ptr() as u64;
             (gpr[0], gpr[1], gpr[6] - at, gpr[7] - at)
@@ -106,7 +115,7 @@ fn watched_and_unwatched_runs_agree() {
 
 #[test]
 fn each_element_is_reported_before_and_after() {
-    let (_, reports) = run(&[0xf3, 0xa4], &mut buffer(), (8, 32, 2), true);
+    let (_, reports) = run(&[0xf3, 0xa4], &mut buffer(), (8, 32, 2), Some(&EACH));
     assert_eq!(
         reports,
         [
@@ -126,7 +135,7 @@ fn each_element_is_reported_before_and_after() {
 fn locked_negation_is_a_read_and_a_write() {
     let mut b = buffer();
     // lock neg dword ptr [rsi]
-    let (_, reports) = run(&[0xf0, 0xf7, 0x1e], &mut b, (4, 0, 0), true);
+    let (_, reports) = run(&[0xf0, 0xf7, 0x1e], &mut b, (4, 0, 0), Some(&EACH));
     let (old, new) = (0x0706_0504u32, 0x0706_0504u32.wrapping_neg());
     assert_eq!(b[4..8], new.to_le_bytes());
     let (old, new) = (u64::from(old), u64::from(new));
@@ -146,7 +155,7 @@ fn a_failed_exchange_reports_the_value_written_back() {
     let mut b = buffer();
     let before = b.clone();
     // cmpxchg8b [rsi]: edx:eax does not match.
-    let (gpr, reports) = run(&[0x0f, 0xc7, 0x0e], &mut b, (8, 0, 0), true);
+    let (gpr, reports) = run(&[0x0f, 0xc7, 0x0e], &mut b, (8, 0, 0), Some(&EACH));
     let old = 0x0f0e_0d0c_0b0a_0908;
     assert_eq!((gpr[0], gpr[2]), (old & 0xffff_ffff, old >> 32));
     assert_eq!(b, before);
@@ -159,4 +168,24 @@ fn a_failed_exchange_reports_the_value_written_back() {
             (8, 8, old, true, false)
         ]
     );
+}
+
+#[test]
+fn accesses_that_are_only_counted_are_as_many() {
+    for (code, loads, stores) in [
+        (&[0xf3, 0xa4][..], 5, 5),
+        (&[0xf3, 0x66, 0xa5], 5, 5),
+        (&[0xf3, 0xaa], 0, 5),
+        (&[0xf3, 0xab], 0, 5),
+    ] {
+        let of = |reports: &[Report], write| {
+            reports.iter().filter(|r| r.3 == write && !r.4).count() as u64
+        };
+        let (_, each) = run(code, &mut buffer(), (8, 32, 5), Some(&EACH));
+        assert_eq!((of(&each, false), of(&each, true)), (loads, stores), "{code:02x?}");
+        NUMBER.set((0, 0));
+        let (_, single) = run(code, &mut buffer(), (8, 32, 5), Some(&NUMBERS));
+        assert!(single.is_empty(), "{code:02x?}: {single:?}");
+        assert_eq!(NUMBER.get(), (loads, stores), "{code:02x?}");
+    }
 }

@@ -329,7 +329,8 @@ fn stores_are_reported_to_the_memory_hook() {
         let mut cpu = X86Cpu::default();
         cpu.gpr[6] = pages.addr();
         cpu.x87.valid = 1;
-        cpu.hdr.mem_hook = Some(record);
+        static WATCH: emu_cpu::MemWatch = emu_cpu::MemWatch::each(record);
+        cpu.hdr.mem_hook = Some(&WATCH);
         SEEN.with_borrow_mut(Vec::clear);
         assert_eq!(run(&mut cpu, Mode::Bits64, code), None);
         let a = pages.addr();

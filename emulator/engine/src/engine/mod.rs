@@ -270,8 +270,7 @@ impl Engine {
             (*cpu).budget = budget;
             (*cpu).retire_base = retired.wrapping_add(budget as u64) as i64;
             (*cpu).retire_adjust = 0;
-            (*cpu).mem_hook =
-                if self.plan.watches_memory() { Some(events::helper_access) } else { None };
+            (*cpu).mem_hook = events::watch(&self.plan);
             self.shared.running.set(cpu);
             self.shared.plan.set(Rc::as_ptr(&self.plan));
             self.arch.fp_enter(cpu);

@@ -90,7 +90,7 @@ impl Engine {
         let mut described = BlockInfo { struct_size: BlockInfo::SIZE, insn_count: insns, pc, size };
         let mut asking = Duration::ZERO;
         let mut entry = if self.plan.is_empty() {
-            Entry::new((&self.lifted).into())
+            Entry::new(&self.lifted)
         } else {
             let lifted = core::mem::take(&mut self.lifted);
             let asked = Instant::now();
@@ -103,7 +103,7 @@ impl Engine {
             let out = core::mem::take(&mut self.scratch);
             self.scratch = instrument(&lifted, &self.plan, &verdicts, address, omit, out);
             self.lifted = lifted;
-            let mut entry = Entry::new((&self.scratch).into());
+            let mut entry = Entry::new(&self.scratch);
             if let Some(info) = info {
                 entry.set_info(info);
             }

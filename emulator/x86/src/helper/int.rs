@@ -119,7 +119,7 @@ fn watched<T>(
     replaced: impl FnOnce(u128) -> u128,
     operation: impl FnOnce() -> Result<T, MemFault>,
 ) -> Result<T, MemFault> {
-    let Some(hook) = cpu.mem_hook else { return operation() };
+    let Some(hook) = cpu.mem_hook.map(|w| w.access) else { return operation() };
     access::probe_write(addr)?;
     access::probe_write(addr.wrapping_add(len as u64 - 1))?;
     let mut old = [0; 16];

@@ -4,7 +4,7 @@
 //! segment, mode (bit 0: `repne`; bit 1: linear addresses are 32 bits). On a fault the registers
 //! show exactly the elements done, as on the processor.
 
-use emu_cpu::{CpuHeader, read_guest, write_guest};
+use emu_cpu::{CpuHeader, may_bulk, read_guest, report_bulk, write_guest};
 use emu_ir::{FlagKind, Ty};
 use emu_mem::{MemFault, bulk};
 
@@ -128,11 +128,12 @@ pub unsafe extern "C" fn movs(
     run(cpu, r, |cpu| {
         let count = r.count(cpu);
         let (src, dst) = (r.source(cpu), r.destination(cpu));
-        if cpu.hdr.mem_hook.is_none()
+        if may_bulk(&cpu.hdr)
             && r.contiguous(cpu, gpr::RSI, src, count)
             && r.contiguous(cpu, gpr::RDI, dst, count)
         {
             let p = bulk::movs(r.size as u32, dst, src, count, r.down);
+            report_bulk(&mut cpu.hdr, count - p.left, count - p.left);
             if count != 0 {
                 r.advance(cpu, gpr::RSI, count - p.left);
                 r.advance(cpu, gpr::RDI, count - p.left);
@@ -169,8 +170,9 @@ pub unsafe extern "C" fn stos(
         let count = r.count(cpu);
         let dst = r.destination(cpu);
         let value = cpu.gpr[gpr::RAX];
-        if cpu.hdr.mem_hook.is_none() && r.contiguous(cpu, gpr::RDI, dst, count) {
+        if may_bulk(&cpu.hdr) && r.contiguous(cpu, gpr::RDI, dst, count) {
             let p = bulk::stos(r.size as u32, dst, value, count, r.down);
+            report_bulk(&mut cpu.hdr, 0, count - p.left);
             if count != 0 {
                 r.advance(cpu, gpr::RDI, count - p.left);
                 r.take(cpu, count - p.left);
