@@ -155,9 +155,25 @@ impl Shared {
     /// `call` casts the function to the type that belongs to the kind.
     pub fn notify(&self, kind: u32, mut call: impl FnMut(usize, *mut core::ffi::c_void)) {
         let list = self.registry.borrow().list(kind);
+        if !list.is_empty() {
+            self.settle_counters();
+        }
         for sub in list.iter().filter(|s| s.enabled()) {
             sub.cell.calls.set(sub.cell.calls.get() + 1);
             keeping_mxcsr(|| call(sub.cell.func.get(), sub.cell.user.get() as *mut _));
+        }
+    }
+
+    /// Brings counters of instructions up to date that follow from the number of those retired.
+    pub(crate) fn settle_counters(&self) {
+        if self.running.get().is_null() {
+            return;
+        }
+        // SAFETY: the engine keeps the plan it set for as long as the CPU runs.
+        let plan = unsafe { &*self.plan.get() };
+        if plan.derives_insns() {
+            let retired = self.retired();
+            count(&plan.insns, retired.wrapping_sub(self.settled.replace(retired)));
         }
     }
 

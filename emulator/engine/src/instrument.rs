@@ -111,10 +111,22 @@ impl Plan {
         self.hooks[HookKind::BeforeRead as usize..].iter().any(|l| !l.is_empty())
     }
 
+    /// Whether counters of instructions follow from the number of those retired, which the engine
+    /// knows whenever it runs callbacks itself. Not where blocks call back: there, whoever looks
+    /// finds what generated code has added.
+    pub fn derives_insns(&self) -> bool {
+        self.hooks.iter().all(Vec::is_empty)
+    }
+
+    /// The counters of instructions that blocks add to.
+    pub fn compiled_insns(&self) -> &[(usize, u64)] {
+        if self.derives_insns() { &[] } else { &self.insns }
+    }
+
     /// Whether blocks stay as they were lifted.
     pub fn is_empty(&self) -> bool {
         self.translate.is_empty()
-            && self.insns.is_empty()
+            && self.compiled_insns().is_empty()
             && !self.basic_blocks()
             && !self.watches_memory()
     }
@@ -514,7 +526,7 @@ impl Writer<'_> {
         let plan = self.plan;
         let Owed { insns, loads, stores } = core::mem::take(&mut self.owed);
         for (events, counters) in
-            [(insns, &plan.insns), (loads, &plan.loads), (stores, &plan.stores)]
+            [(insns, plan.compiled_insns()), (loads, &plan.loads), (stores, &plan.stores)]
         {
             if events > 0 {
                 for &(cell, amount) in counters {

@@ -49,6 +49,8 @@ pub struct Shared {
     pub(crate) retired: Cell<u64>,
     /// The CPU whose guest code runs; null otherwise.
     pub(crate) running: Cell<*mut CpuHeader>,
+    /// Retired instructions that counters of instructions show already, while a CPU runs.
+    pub(crate) settled: Cell<u64>,
     /// What the running CPU's blocks are made by; for helpers, which are not.
     pub(crate) plan: Cell<*const Plan>,
 }
@@ -67,6 +69,7 @@ impl Shared {
             stale: RefCell::default(),
             retired: Cell::new(0),
             running: Cell::new(core::ptr::null_mut()),
+            settled: Cell::new(0),
             plan: Cell::new(core::ptr::null()),
         })
     }

@@ -168,6 +168,52 @@ fn counters_are_exact_across_faults_and_exits(tier: Tier) {
     assert_eq!(seen, [insns, 5, 1, 1]);
 }
 
+/// A counter of instructions, and what a callback found in it and in the engine's own count.
+#[derive(Default)]
+struct Counted {
+    cell: u64,
+    seen: Vec<(u64, u64)>,
+}
+
+unsafe extern "C" fn look(user: *mut Counted, cpu: *const emu_cpu::CpuHeader, _pc: u64) {
+    // SAFETY: the test registers this function with a live `Counted`; the engine passes its CPU.
+    unsafe {
+        let retired = emu_engine::Shared::of(cpu).retired();
+        (*user).seen.push((core::ptr::read_volatile(&raw const (*user).cell), retired));
+    }
+}
+
+fn a_lone_counter_of_instructions_is_exact_in_callbacks(tier: Tier) {
+    for asking in [false, true] {
+        let mut g = guest(tier, |a, _| {
+            nop_loop(a, 20);
+            nop_loop(a, 5);
+            a.ud2().unwrap();
+        });
+        let counted = Box::into_raw(Box::<Counted>::default());
+        let log = Log::default();
+        if asking {
+            g.record(1, kind::INSN_TRANSLATE, &log);
+        }
+        let shared = g.engine.shared().clone();
+        let func = look as *const () as usize;
+        shared
+            .register(OwnerId(1), kind::BEFORE_BLOCK_TRANSLATE, func, counted as usize, 0)
+            .unwrap();
+        // SAFETY: the cell outlives the guest.
+        unsafe {
+            shared.add_counter(OwnerId(1), CounterKind::Insns, &raw mut (*counted).cell, 1);
+        }
+        // In slices, so that runs end in the middle of things.
+        while matches!(g.run(7), Stop::Budget | Stop::Interrupted) {}
+        // SAFETY: made above; the guest does not run any more.
+        let counted = unsafe { Box::from_raw(counted) };
+        assert_eq!(counted.cell, 1 + 3 * 20 + 1 + 3 * 5);
+        assert!(counted.seen.iter().any(|s| s.0 > 0), "{:?}", counted.seen);
+        assert!(counted.seen.iter().all(|s| s.0 == s.1), "{:?}", counted.seen);
+    }
+}
+
 fn the_instruction_budget_is_exact(tier: Tier) {
     for limit in [1, 2, 3, 7, 16] {
         let mut g =
@@ -260,6 +306,7 @@ by_each_tier! {
     accesses_are_reported_once_with_their_values
     a_faulting_access_is_not_reported
     counters_are_exact_across_faults_and_exits
+    a_lone_counter_of_instructions_is_exact_in_callbacks
     the_instruction_budget_is_exact
     the_count_is_exact_after_a_request_in_the_same_block
     stores_into_code_take_effect_at_the_next_instruction

@@ -273,11 +273,13 @@ impl Engine {
             (*cpu).mem_hook = events::watch(&self.plan);
             self.shared.running.set(cpu);
             self.shared.plan.set(Rc::as_ptr(&self.plan));
+            self.shared.settled.set(retired);
             self.arch.fp_enter(cpu);
             attention::enter(cpu);
             let stop = self.dispatch(cpu);
             attention::leave(cpu);
             self.arch.fp_leave(cpu);
+            self.shared.settle_counters();
             self.shared.running.set(core::ptr::null_mut());
             self.shared.retired.set((*cpu).retired());
             if stop == Stop::Budget && self.config.max_instructions == Some(self.shared.retired()) {
@@ -471,9 +473,11 @@ impl Engine {
 /// A fault ended the block before its last op: settles counters and block hooks.
 fn left_early(plan: &Plan, cpu: *mut CpuHeader, entry: &Entry, completed: usize) {
     let lacking = entry.ops().map_or(Owed::default(), |ops| owed(ops.insts, completed));
-    for (events, counters) in
-        [(lacking.insns, &plan.insns), (lacking.loads, &plan.loads), (lacking.stores, &plan.stores)]
-    {
+    for (events, counters) in [
+        (lacking.insns, plan.compiled_insns()),
+        (lacking.loads, &plan.loads),
+        (lacking.stores, &plan.stores),
+    ] {
         for &(cell, amount) in counters {
             // SAFETY: the counter's owner keeps the u64 alive.
             unsafe {

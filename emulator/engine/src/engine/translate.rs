@@ -164,6 +164,7 @@ impl Engine {
         if self.plan.translate.is_empty() {
             return Vec::new();
         }
+        self.shared.settle_counters();
         let mut all = Vec::with_capacity(block.insns.len());
         for insn in &block.insns {
             let page = self.verdicts.entry(insn.pc & !(PAGE - 1)).or_default();
