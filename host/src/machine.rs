@@ -25,12 +25,16 @@ impl Machine for WatchedMachine {
         Machine::space(&self.engine)
     }
 
-    fn run(&mut self, cpu: &mut X86Cpu) -> Stop {
-        let stop = Machine::run(&mut self.engine, cpu);
+    fn run(&mut self, cpu: &mut X86Cpu, slice: u64) -> Stop {
+        let stop = Machine::run(&mut self.engine, cpu, slice);
         if matches!(stop, Stop::Interrupted | Stop::Requested) {
             self.plugins.settle();
         }
         stop
+    }
+
+    fn watches_calls(&self) -> bool {
+        Machine::watches_calls(&self.engine)
     }
 
     fn invalidate(&mut self, start: u64, end: u64) {

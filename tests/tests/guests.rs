@@ -79,3 +79,8 @@ fn random_calls() {
 fn threads() {
     check("threads", include_str!("../guests/threads.c"));
 }
+
+#[test]
+fn futexes() {
+    check("futexes", include_str!("../guests/futexes.c"));
+}

@@ -4,6 +4,7 @@
 //! A companion touches no state of the personality: it gets a number and six arguments, makes the
 //! call, and sends the result back. Its host thread id is the guest thread's id.
 
+use core::sync::atomic::{AtomicI32, Ordering, fence};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
@@ -15,6 +16,20 @@ use crate::{Errno, SysResult};
 /// The host signal that gets a companion out of a call. The C library keeps it for itself and never
 /// shows it to programs; guests get it only through in-process delivery.
 pub const NUDGE: i32 = 33;
+
+/// The host signal with which a companion that has a report gets the run thread out of guest code.
+/// The C library keeps it for thread cancellation, which the host does not use.
+pub const POKE: i32 = 32;
+
+/// Host id of the run thread while it runs guest code that a report should interrupt; else 0.
+static WATCHING: AtomicI32 = AtomicI32::new(0);
+
+/// Reports interrupt no longer.
+pub fn unwatch() {
+    WATCHING.store(0, Ordering::Relaxed);
+    // A companion that did not see this sent its report before: the next look finds it.
+    fence(Ordering::SeqCst);
+}
 
 /// A call to make.
 struct Job {
@@ -41,6 +56,8 @@ pub struct Completions {
     receiver: Receiver<Completion>,
     /// An eventfd that is readable while reports wait.
     event: OwnedFd,
+    /// Host id of the run thread.
+    run_thread: i32,
 }
 
 impl Drop for Completions {
@@ -59,7 +76,21 @@ impl Completions {
         // SAFETY: the descriptor is new and ours.
         let event = unsafe { OwnedFd::from_raw_fd(fd) };
         let (sender, receiver) = unbounded();
-        Ok(Completions { sender, receiver, event })
+        accept_pokes();
+        // SAFETY: cannot fail.
+        let run_thread = unsafe { libc::syscall(libc::SYS_gettid) } as i32;
+        Ok(Completions { sender, receiver, event, run_thread })
+    }
+
+    /// Lets the next report interrupt guest code; false, and nothing changes, if one waits already.
+    pub fn watch(&self) -> bool {
+        WATCHING.store(self.run_thread, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        if self.receiver.is_empty() {
+            return true;
+        }
+        unwatch();
+        false
     }
 
     /// What has been reported since.
@@ -100,9 +131,7 @@ impl Completions {
                         if report.send((job.ticket, result)).is_err() {
                             return;
                         }
-                        let one = 1u64;
-                        // SAFETY: writes 8 bytes to an eventfd.
-                        unsafe { libc::write(event, (&raw const one).cast(), 8) };
+                        announce(event);
                     }
                 },
             )
@@ -126,6 +155,22 @@ impl Companion {
     }
 }
 
+/// Tells the run thread, whatever it does, that there is a report.
+fn announce(event: i32) {
+    fence(Ordering::SeqCst);
+    match WATCHING.load(Ordering::Relaxed) {
+        0 => {
+            let one = 1u64;
+            // SAFETY: writes 8 bytes to an eventfd.
+            unsafe { libc::write(event, (&raw const one).cast(), 8) };
+        }
+        // SAFETY: signals a thread of this process.
+        run_thread => unsafe {
+            libc::syscall(libc::SYS_tgkill, libc::getpid(), run_thread, POKE);
+        },
+    }
+}
+
 fn mask(set: u64) -> u64 {
     let mut old = 0u64;
     // SAFETY: the kernel reads and writes 8 bytes.
@@ -143,11 +188,31 @@ fn blocked<R>(f: impl FnOnce() -> R) -> R {
     r
 }
 
-extern "C" fn ignore(_: i32) {}
+extern "C" fn ignore(_: i32, _: *mut libc::siginfo_t, _: *mut libc::c_void) {}
+
+extern "C" fn on_poke(_: i32, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    // SAFETY: the kernel passes a valid context to an SA_SIGINFO handler.
+    emu_engine::request_interrupt_in(unsafe { &mut *context.cast::<libc::ucontext_t>() });
+}
 
 /// Lets [`NUDGE`], and nothing else, interrupt this thread.
 fn accept_nudges() {
-    // The kernel's own structure: the C library refuses this signal.
+    install(NUDGE, ignore, 0);
+    mask(!crate::signal::bit(NUDGE) & !crate::signal::SYNCHRONOUS);
+}
+
+/// Lets [`POKE`] end the run thread's slice. It interrupts no call.
+fn accept_pokes() {
+    install(POKE, on_poke, libc::SA_RESTART);
+    let run_thread = mask(u64::MAX);
+    mask(run_thread & !crate::signal::bit(POKE));
+}
+
+type Handler = extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void);
+
+/// Installs a handler for a signal that the C library refuses to others.
+fn install(signal: i32, handler: Handler, flags: i32) {
+    // The kernel's own structure.
     #[repr(C)]
     struct Kernel {
         handler: usize,
@@ -155,18 +220,17 @@ fn accept_nudges() {
         restorer: usize,
         mask: u64,
     }
-    const SA_RESTORER: u64 = 0x0400_0000;
+    const SA_RESTORER: i32 = 0x0400_0000;
     let action = Kernel {
-        handler: ignore as *const () as usize,
-        flags: SA_RESTORER,
+        handler: handler as *const () as usize,
+        flags: (SA_RESTORER | libc::SA_SIGINFO | libc::SA_ONSTACK | flags) as u64,
         restorer: restore as *const () as usize,
-        mask: 0,
+        mask: !crate::signal::SYNCHRONOUS,
     };
-    // SAFETY: a valid action; the handler does nothing and returns through `restore`.
+    // SAFETY: a valid action; its handler is async-signal-safe and returns through `restore`.
     unsafe {
-        libc::syscall(libc::SYS_rt_sigaction, NUDGE, &action, core::ptr::null_mut::<Kernel>(), 8);
+        libc::syscall(libc::SYS_rt_sigaction, signal, &action, core::ptr::null_mut::<Kernel>(), 8);
     }
-    mask(!crate::signal::bit(NUDGE) & !crate::signal::SYNCHRONOUS);
 }
 
 /// Returns from a signal handler.

@@ -14,18 +14,15 @@ use plugin_api::abi::{
 use crate::machine::{Machine, Stop, header};
 use crate::{Abi, Event, ExitStatus};
 
-/// Instructions a guest thread may run before others get their turn.
-const SLICE: u64 = 1 << 20;
-
 impl Machine for Engine {
     fn space(&self) -> RefMut<'_, AddressSpace> {
         self.shared().space.borrow_mut()
     }
 
-    fn run(&mut self, cpu: &mut X86Cpu) -> Stop {
+    fn run(&mut self, cpu: &mut X86Cpu, slice: u64) -> Stop {
         // SAFETY: the reference is exclusive for the call and of the engine's architecture, which
         // `set_abi` keeps in step with the process.
-        match unsafe { Engine::run(self, header(cpu), SLICE) } {
+        match unsafe { Engine::run(self, header(cpu), slice) } {
             emu_engine::Stop::Trap(t) if t.kind != TrapKind::None => Stop::Trap(t),
             emu_engine::Stop::Trap(_) | emu_engine::Stop::Budget => Stop::Budget,
             emu_engine::Stop::Limit => {
@@ -37,6 +34,11 @@ impl Machine for Engine {
             }
             emu_engine::Stop::Interrupted => Stop::Interrupted,
         }
+    }
+
+    fn watches_calls(&self) -> bool {
+        let shared = self.shared();
+        shared.wants(kind::SYSCALL_ENTER) || shared.wants(kind::SYSCALL_RETURN)
     }
 
     fn invalidate(&mut self, start: u64, end: u64) {

@@ -26,6 +26,7 @@ pub mod mm;
 pub mod nondet;
 pub mod process;
 pub mod procfs;
+mod robust;
 mod run;
 pub mod sched;
 pub mod segments;

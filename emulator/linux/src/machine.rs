@@ -22,8 +22,12 @@ pub enum Stop {
 pub trait Machine {
     /// The guest's address space.
     fn space(&self) -> std::cell::RefMut<'_, AddressSpace>;
-    /// Runs guest code on `cpu` until something needs the personality.
-    fn run(&mut self, cpu: &mut emu_x86::X86Cpu) -> Stop;
+    /// Runs guest code on `cpu` until something needs the personality, for at most `slice`
+    /// instructions.
+    fn run(&mut self, cpu: &mut emu_x86::X86Cpu, slice: u64) -> Stop;
+    /// Whether anybody wants [`Event::SyscallEnter`] or [`Event::SyscallReturn`]: others are not
+    /// made.
+    fn watches_calls(&self) -> bool;
     /// Forgets translations of `start..end`: the code there changed or went away. Called before
     /// the space's record of the range changes.
     fn invalidate(&mut self, start: u64, end: u64);

@@ -32,7 +32,7 @@ impl Process {
             if deliver::is_due(self) {
                 continue;
             }
-            let stop = m.run(self.cpu());
+            let stop = self.run_guest(m);
             match stop {
                 Stop::Trap(t) => self.on_trap(m, &t),
                 Stop::Budget => slice_over = true,
@@ -102,7 +102,9 @@ impl Process {
             Abi::X86_64 => cpu.gpr[gpr::RAX],
             Abi::I386 => u64::from(cpu.gpr[gpr::RAX] as u32),
         };
-        self.emit(m, &Event::SyscallEnter { abi, pc, number, args });
+        if m.watches_calls() {
+            self.emit(m, &Event::SyscallEnter { abi, pc, number, args });
+        }
         let call = Call { abi, pc, number, registers: args };
         let result = sys::dispatch(self, m, abi, number, args);
         self.complete(m, call, result);
@@ -114,6 +116,7 @@ impl Process {
         let result = match result {
             Err(Errno::PARKED) => {
                 self.thread().call = Some(call);
+                self.end_turn();
                 return;
             }
             Err(Errno::THREAD_GONE) => return,
@@ -138,7 +141,9 @@ impl Process {
         }
         // A 64-bit guest's `int 0x80` returns a sign-extended value.
         self.cpu().gpr[gpr::RAX] = deliver::result_word(self.abi, sign_extended(abi, result));
-        self.emit(m, &Event::SyscallReturn { abi, pc, number, args, result });
+        if m.watches_calls() {
+            self.emit(m, &Event::SyscallReturn { abi, pc, number, args, result });
+        }
     }
 }
 

@@ -1,15 +1,14 @@
 //! Turn-taking: which guest thread runs, and what the others wait for.
 //!
 //! All guest code runs on one host thread. A guest thread runs until its slice ends or it waits;
-//! then the next one that can run takes its turn, in the order of the list.
-
-use emu_mem::access;
+//! then the one that has waited longest takes its turn. A thread whose host call has completed runs
+//! before all others: its companion interrupts the slice in progress.
 
 use crate::companion::{Companion, Completions};
 use crate::signal::{bit, deliver, host};
 use crate::sys::time::Deadline;
 use crate::sys::{HostCall, Row, SyscallContext, finish};
-use crate::{Abi, Errno, Machine, Process, SysResult};
+use crate::{Abi, Errno, Machine, Process, SysResult, robust};
 
 /// A system call whose result is not known yet.
 #[derive(Clone, Copy, Debug)]
@@ -47,11 +46,27 @@ impl core::fmt::Debug for Wait {
     }
 }
 
+/// How a thread waits for a futex word.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FutexKind {
+    /// For a wake-up.
+    Plain,
+    /// For a priority-inheritance lock.
+    Lock,
+    /// To be moved to the lock at this address.
+    Requeued {
+        /// Address of the lock's word.
+        to: u64,
+    },
+}
+
 /// A thread in a futex queue.
 #[derive(Clone, Copy, Debug)]
 pub struct FutexWait {
     /// Address of the word.
     pub addr: u64,
+    /// How it waits.
+    pub kind: FutexKind,
     /// Which wake-ups it takes.
     pub bitset: u32,
     /// When it gives up.
@@ -60,6 +75,19 @@ pub struct FutexWait {
     pub order: u64,
     /// What a signal makes of the call.
     pub interrupted: Errno,
+}
+
+impl FutexWait {
+    /// A wait that has no place in the queue yet.
+    pub fn new(
+        addr: u64,
+        kind: FutexKind,
+        bitset: u32,
+        deadline: Option<Deadline>,
+        interrupted: Errno,
+    ) -> FutexWait {
+        FutexWait { addr, kind, bitset, deadline, order: 0, interrupted }
+    }
 }
 
 /// A host call in progress.
@@ -80,6 +108,10 @@ pub struct Scheduler {
     next: u64,
     /// The thread gives up the rest of its slice.
     pub yielded: bool,
+    /// Turns in a row that went to threads whose host calls had completed.
+    favours: u32,
+    /// The slice is not to be cut short.
+    undisturbed: bool,
 }
 
 impl Scheduler {
@@ -127,19 +159,15 @@ pub fn submit(ctx: &mut SyscallContext<'_>, call: HostCall) -> SysResult {
     Err(Errno::PARKED)
 }
 
-/// Whether a host call can be made at once because it would not wait: its descriptor is ready.
-pub fn is_ready(row: &Row, call: &HostCall) -> bool {
-    let events = match row.name {
-        "read" | "readv" | "pread64" | "recvfrom" | "recvmsg" | "accept" | "accept4" => {
-            libc::POLLIN
-        }
-        "write" if call.args[2] <= 4096 => libc::POLLOUT,
-        _ => return false,
-    };
-    let mut fd = libc::pollfd { fd: call.args[0] as i32, events, revents: 0 };
-    // SAFETY: one valid pollfd.
-    unsafe { libc::poll(&mut fd, 1, 0) == 1 }
-}
+/// Instructions a guest thread may run on when it is alone.
+const SLICE: u64 = 1 << 20;
+/// Instructions before another one gets its turn: some 100 µs, so that one that spins until another
+/// has done something does not spin for long.
+const SHARED_SLICE: u64 = 1 << 17;
+/// Slices cut short that count as one used up.
+const PATIENCE: u32 = 16;
+/// Turns in a row that go to threads whose host calls have completed.
+const MOST_FAVOURS: u32 = 64;
 
 impl Process {
     /// Picks the thread that runs next and waits if none can. True when it is ready to run guest
@@ -150,17 +178,59 @@ impl Process {
         }
         deliver::absorb(self);
         self.collect();
-        let n = self.threads.len();
-        let first = usize::from(slice_over || core::mem::take(&mut self.sched.yielded));
-        for i in first..n + first {
-            let at = (self.current + i) % n;
-            if self.threads[at].can_run() {
-                self.switch_to(m, at);
-                return self.finish_wait(m);
+        if core::mem::take(&mut self.sched.yielded) || slice_over {
+            self.end_turn();
+        }
+        let Some(next) = self.next() else {
+            self.idle();
+            return false;
+        };
+        if next != self.current && self.threads[self.current].can_run() {
+            let cut = &mut self.threads[self.current].preempted;
+            *cut += 1;
+            if *cut >= PATIENCE {
+                self.end_turn();
             }
         }
-        self.idle();
-        false
+        self.switch_to(m, next);
+        self.finish_wait(m)
+    }
+
+    /// The current thread goes behind all others.
+    pub(crate) fn end_turn(&mut self) {
+        let turn = self.sched.serial();
+        let thread = self.thread();
+        thread.turn = turn;
+        thread.preempted = 0;
+    }
+
+    /// The thread that runs next: one whose host call has completed, unless such threads have had
+    /// many turns in a row, or the one that has waited longest.
+    fn next(&mut self) -> Option<usize> {
+        let completed = |t: &crate::Thread| matches!(&t.wait, Some(Wait::Host(_)));
+        let fair = self.sched.favours >= MOST_FAVOURS;
+        let ready = self.threads.iter().enumerate().filter(|(_, t)| t.can_run());
+        let (i, t) = ready.min_by_key(|(_, t)| (fair || !completed(t), t.turn))?;
+        self.sched.favours = if completed(t) { self.sched.favours + 1 } else { 0 };
+        self.sched.undisturbed = fair;
+        Some(i)
+    }
+
+    /// Runs guest code of the current thread.
+    pub fn run_guest(&mut self, m: &mut dyn Machine) -> crate::Stop {
+        if self.threads.len() == 1 {
+            return m.run(self.cpu(), SLICE);
+        }
+        if let Some(completions) = &self.sched.completions
+            && !self.sched.undisturbed
+            // From here on a companion that has a report interrupts.
+            && !completions.watch()
+        {
+            return crate::Stop::Interrupted;
+        }
+        let stop = m.run(self.cpu(), SHARED_SLICE);
+        crate::companion::unwatch();
+        stop
     }
 
     fn switch_to(&mut self, m: &mut dyn Machine, at: usize) {
@@ -253,7 +323,7 @@ impl Process {
     }
 
     /// Ends every other thread (`execve`). Host calls they are in are interrupted first.
-    pub fn end_other_threads(&mut self) {
+    pub fn end_other_threads(&mut self, m: &mut dyn Machine) {
         let mut me = self.threads.swap_remove(self.current);
         for round in 0..1000 {
             self.collect();
@@ -272,6 +342,10 @@ impl Process {
             if let Ok(c) = self.sched.completions() {
                 c.wait(Some((0, 1_000_000)));
             }
+        }
+        for i in 0..self.threads.len() {
+            self.current = i;
+            robust::release(self, m);
         }
         for t in self.threads.drain(..) {
             // A call that would not end still uses its memory.
@@ -311,8 +385,27 @@ impl Process {
     }
 
     fn first_waiter(&self, addr: u64, bitset: u32) -> Option<usize> {
+        self.first(|w| w.addr == addr && w.bitset & bitset != 0 && w.kind == FutexKind::Plain)
+    }
+
+    /// The thread that has waited longest for the lock at `addr`.
+    pub fn first_for_lock(&self, addr: u64) -> Option<usize> {
+        self.first(|w| w.addr == addr && w.kind == FutexKind::Lock)
+    }
+
+    /// Whether a thread waits for the lock at `addr`.
+    pub fn waits_for_lock(&self, addr: u64) -> bool {
+        self.first_for_lock(addr).is_some()
+    }
+
+    /// The thread that has waited longest at `addr` to be moved to a lock.
+    pub fn first_for_requeue(&self, addr: u64) -> Option<usize> {
+        self.first(|w| w.addr == addr && matches!(w.kind, FutexKind::Requeued { .. }))
+    }
+
+    fn first(&self, which: impl Fn(&FutexWait) -> bool) -> Option<usize> {
         let order = |i: usize| match &self.threads[i].wait {
-            Some(Wait::Futex(w)) if w.addr == addr && w.bitset & bitset != 0 => Some(w.order),
+            Some(Wait::Futex(w)) if which(w) => Some(w.order),
             _ => None,
         };
         (0..self.threads.len()).filter_map(|i| Some((order(i)?, i))).min().map(|(_, i)| i)
@@ -322,58 +415,12 @@ impl Process {
     pub fn end_thread(&mut self, m: &mut dyn Machine) {
         let tid = self.thread().tid;
         self.emit(m, &crate::Event::ThreadExit { tid });
-        self.release_robust(m);
-        let at = self.thread().clear_child_tid;
-        if at != 0 {
-            m.release_code(at, at + 4);
-            if access::store(at, 0u32).is_ok() {
-                self.futex_wake(at, 1, u32::MAX);
-            }
-        }
+        robust::release(self, m);
         let gone = self.threads.swap_remove(self.current);
         self.current %= self.threads.len().max(1);
         // Signals for the process may be among those it had taken.
         self.thread().signals.pending.extend(gone.signals.pending);
         host::set_mask_if_open(deliver::host_mask(self));
-    }
-
-    /// Marks the robust futexes the thread still owns (kernel/futex, `exit_robust_list`).
-    fn release_robust(&mut self, m: &mut dyn Machine) {
-        const OWNER_DIED: u32 = 0x4000_0000;
-        const TID_MASK: u32 = 0x3fff_ffff;
-        const WAITERS: u32 = 0x8000_0000;
-        const LIMIT: usize = 2048;
-        let (head, len) = self.thread().robust_list;
-        let tid = self.thread().tid as u32;
-        if len == 0 {
-            return;
-        }
-        let wide = self.abi == Abi::X86_64;
-        let word = |at: u64| {
-            if wide {
-                access::load::<u64>(at).ok()
-            } else {
-                access::load::<u32>(at).ok().map(u64::from)
-            }
-        };
-        let size = self.abi.word();
-        let Some(offset) = word(head + size) else { return };
-        let offset = if wide { offset } else { offset as u32 as i32 as u64 };
-        let mut at = word(head).unwrap_or(head) & !1;
-        for _ in 0..LIMIT {
-            if at == head || at == 0 {
-                break;
-            }
-            let lock = at.wrapping_add(offset) & if wide { u64::MAX } else { 0xffff_ffff };
-            if let Ok(value) = access::load::<u32>(lock)
-                && value & TID_MASK == tid
-            {
-                m.release_code(lock, lock + 4);
-                let _ = access::store(lock, value & WAITERS | OWNER_DIED);
-                self.futex_wake(lock, 1, u32::MAX);
-            }
-            at = word(at).unwrap_or(head) & !1;
-        }
     }
 
     /// The thread a process-directed signal goes to: the current one if it takes it.

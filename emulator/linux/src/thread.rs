@@ -22,6 +22,10 @@ pub struct Thread {
     pub interrupted: Option<Interrupted>,
     /// What `restart_syscall` continues.
     pub restart_block: Option<crate::sys::time::Interrupted>,
+    /// When it last used up its turn or began to wait: who has waited longest is next.
+    pub turn: u64,
+    /// How often its slice was cut short for a thread whose call had completed.
+    pub preempted: u32,
     /// What it waits for.
     pub wait: Option<Wait>,
     /// The system call that waits.
@@ -50,6 +54,8 @@ impl Thread {
             clear_child_tid: 0,
             robust_list: (0, 0),
             interrupted: None,
+            turn: 0,
+            preempted: 0,
             wait: None,
             call: None,
             companion: None,

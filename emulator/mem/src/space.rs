@@ -273,6 +273,12 @@ impl AddressSpace {
         if self.code.is_empty() {
             return Vec::new();
         }
+        let first = start & !(PAGE - 1);
+        if end.saturating_sub(first) / PAGE <= self.code.len() as u64 {
+            // A call's buffer: few pages, in a program with much code.
+            let pages = (first..end).step_by(PAGE as usize);
+            return pages.filter(|p| self.code.contains(p)).collect();
+        }
         self.code.iter().copied().filter(|&p| p < end && p + PAGE > start).collect()
     }
 }

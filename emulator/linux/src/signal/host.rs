@@ -5,6 +5,7 @@
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, Ordering};
 
+use crate::companion::POKE;
 use crate::sys::host_call;
 
 use super::{
@@ -75,7 +76,7 @@ extern "C" fn on_signal(_signal: i32, info: *mut libc::siginfo_t, context: *mut 
     host_call::PENDING.store(1, Ordering::Release);
     // Everything but the fault signals stays blocked until the run loop has taken this one.
     // SAFETY: the kernel's mask is the first 8 bytes of the libc type.
-    unsafe { *(&raw mut context.uc_sigmask).cast::<u64>() = !SYNCHRONOUS };
+    unsafe { *(&raw mut context.uc_sigmask).cast::<u64>() = !(SYNCHRONOUS | bit(POKE)) };
     host_call::leave_before_blocking(context);
     emu_engine::request_interrupt_in(context);
 }
@@ -89,7 +90,7 @@ pub fn is_closed() -> bool {
 /// may be waiting: see [`take`].
 pub fn set_mask(guest: u64) {
     CLOSED.store(false, Ordering::Release);
-    let mask = guest & !SYNCHRONOUS;
+    let mask = guest & !(SYNCHRONOUS | bit(POKE));
     // SAFETY: the kernel reads 8 bytes.
     unsafe {
         libc::syscall(

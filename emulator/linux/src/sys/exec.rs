@@ -3,7 +3,7 @@
 use crate::load::{self, LoadRequest};
 use crate::stack::MAX_STRING;
 use crate::sys::{SyscallContext, fds, fork, vfork};
-use crate::{Errno, Event, ExitStatus, SysResult};
+use crate::{Errno, Event, ExitStatus, SysResult, robust};
 
 /// The most pointers in an argument or environment list.
 const MAX_STRINGS: usize = 1 << 20;
@@ -61,15 +61,14 @@ fn exec(ctx: &mut SyscallContext<'_>, path: Vec<u8>, argv: u64, envp: u64) -> Sy
     })?;
     // The point of no return.
     if ctx.process.threads.len() > 1 {
-        ctx.process.end_other_threads();
+        ctx.process.end_other_threads(ctx.machine);
     }
+    robust::release(ctx.process, ctx.machine);
     vfork::release_parent(ctx.process);
     fork::clear_handlers(ctx);
     let thread = ctx.process.thread();
     thread.signals.alt = Default::default();
     thread.signals.fault = Default::default();
-    thread.clear_child_tid = 0;
-    thread.robust_list = (0, 0);
     if let Err(e) = prepared.commit(ctx.process, ctx.machine) {
         tracing::error!("execve failed after the old program was gone: {e}");
         ctx.process.exit = Some(ExitStatus::Signal { signal: libc::SIGSEGV, core: true });

@@ -18,6 +18,7 @@ pub mod fd;
 pub mod fds;
 pub mod file;
 pub mod fork;
+pub mod futex;
 pub mod host_call;
 pub mod id;
 pub mod ioctl;
@@ -26,6 +27,7 @@ pub mod mem;
 pub mod pass;
 pub mod poll;
 pub mod process;
+mod ready;
 pub mod signal;
 pub mod socket;
 pub mod system;
@@ -76,15 +78,27 @@ pub fn dispatch(
     };
     let args = args::decode(row.args, abi, &registers);
     let mut ctx = SyscallContext { process, machine, abi, row, registers, args };
+    if let Run::Pass(number) = row.run
+        && (ctx.process.threads.len() == 1 || !row.may_block())
+        && let Some(args) = pass::direct(&mut ctx)
+    {
+        // Most calls by far: nothing is converted, nothing outlives the call.
+        return match args {
+            Ok(args) => {
+                host_call::syscall(number, args, row.may_block()).map_err(|e| interrupted(row, e))
+            }
+            Err(e) => Err(descriptor_first(&ctx, e)),
+        };
+    }
     match begin(&mut ctx) {
         Begun::Done(result) => result,
         Begun::Host(call)
-            if ctx.process.threads.len() > 1
-                && ctx.row.may_block()
-                && call.is_made()
-                && !sched::is_ready(ctx.row, &call) =>
+            if ctx.process.threads.len() > 1 && ctx.row.may_block() && call.is_made() =>
         {
-            sched::submit(&mut ctx, call)
+            match ready::at_once(&call) {
+                Some(result) => finish(&mut ctx, call, result),
+                None => sched::submit(&mut ctx, call),
+            }
         }
         Begun::Host(call) => {
             let result = call.perform(ctx.row.may_block());

@@ -44,6 +44,7 @@ pub fn prepare(ctx: &mut SyscallContext<'_>, number: i64) -> Result<HostCall, Er
                 let count = ctx.args[usize::from(len)];
                 structure(ctx, &mut call, i, s, count, CopyBack::Success, true)?;
             }
+            Arg::Tid => call.args[i] = thread_id(ctx, value),
             Arg::Int
             | Arg::UInt
             | Arg::Long
@@ -58,6 +59,81 @@ pub fn prepare(ctx: &mut SyscallContext<'_>, number: i64) -> Result<HostCall, Er
         }
     }
     Ok(call)
+}
+
+/// The arguments of a call in which nothing is converted: checked, and ready for the host. `None`
+/// when some structure differs in the guest's ABI.
+#[inline]
+pub fn direct(ctx: &mut SyscallContext<'_>) -> Option<Result<[u64; 6], Errno>> {
+    let wide = ctx.abi == Abi::X86_64;
+    let mut args = ctx.args;
+    for (i, &kind) in ctx.row.args.iter().enumerate() {
+        let value = ctx.args[i];
+        let element = |n: u8| ctx.args[usize::from(n)];
+        let checked = match kind {
+            Arg::Fd | Arg::DirFd => fds::check(value),
+            Arg::Path | Arg::Str | Arg::Addr => check_start(ctx, value),
+            Arg::BufIn(len) => clamp(ctx, value, element(len)).map(|n| args[usize::from(len)] = n),
+            Arg::BufOut(len) => clamp(ctx, value, element(len)).and_then(|n| {
+                args[usize::from(len)] = n;
+                ctx.prepare_write(value, n)
+            }),
+            Arg::In(s) | Arg::Out(s) | Arg::InOut(s) | Arg::Left(s) => {
+                if !wide && !s.is_same() {
+                    return None;
+                }
+                same(ctx, value, s, 1, !matches!(kind, Arg::In(_)))
+            }
+            Arg::InArray(s, len) | Arg::OutArray(s, len) | Arg::InOutArray(s, len) => {
+                if !wide && !s.is_same() {
+                    return None;
+                }
+                same(ctx, value, s, element(len), !matches!(kind, Arg::InArray(..)))
+            }
+            Arg::Tid => {
+                args[i] = thread_id(ctx, value);
+                Ok(())
+            }
+            Arg::Int
+            | Arg::UInt
+            | Arg::Long
+            | Arg::ULong
+            | Arg::Wide
+            | Arg::Pos
+            | Arg::Mode
+            | Arg::Pid
+            | Arg::Id
+            | Arg::OldId
+            | Arg::Signal => Ok(()),
+        };
+        if let Err(e) = checked {
+            return Some(Err(e));
+        }
+    }
+    Some(Ok(args))
+}
+
+/// Checks `count` structures that need no conversion, which the kernel may fill.
+fn same(
+    ctx: &mut SyscallContext<'_>,
+    at: u64,
+    s: &Struct,
+    count: u64,
+    fills: bool,
+) -> Result<(), Errno> {
+    if at == 0 {
+        return Ok(());
+    }
+    if count > MAX_ELEMENTS {
+        return Err(Errno::EINVAL);
+    }
+    let len = count * s.host_size as u64;
+    if fills { ctx.prepare_write(at, len) } else { ctx.check_range(at, len) }
+}
+
+/// The thread an id names: 0 is the caller, which is not the host thread that makes the call.
+fn thread_id(ctx: &mut SyscallContext<'_>, id: u64) -> u64 {
+    if id == 0 { ctx.thread().tid as u64 } else { id }
 }
 
 /// A string or another address of unknown length: its start lies in the guest, and nothing of the

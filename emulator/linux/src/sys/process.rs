@@ -4,7 +4,7 @@ use crate::abi::structs::{INT, RLIMIT, RLIMIT64, RUSAGE};
 use crate::signal::info::{SI_TKILL, SI_USER};
 use crate::signal::{SYNCHRONOUS, SigInfo, bit};
 use crate::sys::{HostCall, SyscallContext, vfork};
-use crate::{Abi, Errno, ExitStatus, SysResult};
+use crate::{Abi, Errno, ExitStatus, SysResult, robust};
 
 /// `exit`: of the thread; of the process when it is the only one.
 pub fn exit(ctx: &mut SyscallContext<'_>) -> SysResult {
@@ -18,11 +18,12 @@ pub fn exit(ctx: &mut SyscallContext<'_>) -> SysResult {
 /// `exit_group`.
 pub fn exit_group(ctx: &mut SyscallContext<'_>) -> SysResult {
     let status = ctx.args[0] as i32 & 0xff;
-    let tid_at = ctx.thread().clear_child_tid;
-    if tid_at != 0 && ctx.write_u32(tid_at, 0).is_ok() {
-        let wake = [tid_at, libc::FUTEX_WAKE as u64, 1, 0, 0, 0];
-        let _ = ctx.host(libc::SYS_futex, wake);
+    let current = ctx.process.current;
+    for i in 0..ctx.process.threads.len() {
+        ctx.process.current = i;
+        robust::release(ctx.process, ctx.machine);
     }
+    ctx.process.current = current;
     vfork::release_parent(ctx.process);
     ctx.process.exit = Some(ExitStatus::Code(status));
     Ok(0)

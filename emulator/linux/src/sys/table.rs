@@ -7,8 +7,8 @@ use crate::abi::structs::*;
 use crate::sys::args::Arg::{self, *};
 use crate::sys::host_call::HostCall;
 use crate::sys::{
-    SyscallContext, dir, exec, fd, file, fork, id, ioctl, ipc, mem, poll, process, signal, socket,
-    system, thread, time, vec,
+    SyscallContext, dir, exec, fd, file, fork, futex, id, ioctl, ipc, mem, poll, process, signal,
+    socket, system, thread, time, vec,
 };
 use crate::{Abi, Errno, SysResult};
 
@@ -299,13 +299,13 @@ pub static ROWS: &[Row] = &[
     row("sysfs", 139, 135, &[Int, ULong, ULong], Call(system::sysfs)),
     pass("getpriority", 140, 96, &[Int, Id]),
     pass("setpriority", 141, 97, &[Int, Id, Int]),
-    pass("sched_setparam", 142, 154, &[Pid, In(&SCHED_PARAM)]),
-    pass("sched_getparam", 143, 155, &[Pid, Out(&SCHED_PARAM)]),
-    pass("sched_setscheduler", 144, 156, &[Pid, Int, In(&SCHED_PARAM)]),
-    pass("sched_getscheduler", 145, 157, &[Pid]),
+    pass("sched_setparam", 142, 154, &[Tid, In(&SCHED_PARAM)]),
+    pass("sched_getparam", 143, 155, &[Tid, Out(&SCHED_PARAM)]),
+    pass("sched_setscheduler", 144, 156, &[Tid, Int, In(&SCHED_PARAM)]),
+    pass("sched_getscheduler", 145, 157, &[Tid]),
     pass("sched_get_priority_max", 146, 159, &[Int]),
     pass("sched_get_priority_min", 147, 160, &[Int]),
-    pass("sched_rr_get_interval", 148, 161, &[Pid, Out(&TIMESPEC)]),
+    pass("sched_rr_get_interval", 148, 161, &[Tid, Out(&TIMESPEC)]),
     pass("mlock", 149, 150, &[Addr, ULong]),
     pass("munlock", 150, 151, &[Addr, ULong]),
     row("mlockall", 151, 152, &[Int], Call(mem::mlockall)),
@@ -359,9 +359,9 @@ pub static ROWS: &[Row] = &[
     pass("fremovexattr", 199, 237, &[Fd, Str]),
     row("tkill", 200, 238, &[Pid, Signal], Call(process::tkill)),
     pass("time", 201, 13, &[Out(&LONG)]),
-    row("futex", 202, 240, &[Addr, Int, UInt, Addr, Addr, UInt], Call(thread::futex)).waits(Sys),
-    pass("sched_setaffinity", 203, 241, &[Pid, UInt, BufIn(1)]),
-    pass("sched_getaffinity", 204, 242, &[Pid, UInt, BufOut(1)]),
+    row("futex", 202, 240, &[Addr, Int, UInt, Addr, Addr, UInt], Host(futex::futex)).waits(Sys),
+    pass("sched_setaffinity", 203, 241, &[Tid, UInt, BufIn(1)]),
+    pass("sched_getaffinity", 204, 242, &[Tid, UInt, BufOut(1)]),
     row("set_thread_area", 205, 243, &[Addr], Call(thread::set_thread_area)),
     no("io_setup", 206, 245, &[UInt, Addr], Errno::ENOSYS),
     no("io_destroy", 207, 246, &[ULong], Errno::ENOSYS),
@@ -471,8 +471,8 @@ pub static ROWS: &[Row] = &[
     no("process_vm_writev", 311, 348, &[Pid, Addr, ULong, Addr, ULong, ULong], Errno::EPERM),
     pass("kcmp", 312, 349, &[Pid, Pid, Int, ULong, ULong]),
     no("finit_module", 313, 350, &[Fd, Str, Int], Errno::EPERM),
-    pass("sched_setattr", 314, 351, &[Pid, In(&SCHED_ATTR), UInt]),
-    pass("sched_getattr", 315, 352, &[Pid, BufOut(2), UInt, UInt]),
+    pass("sched_setattr", 314, 351, &[Tid, In(&SCHED_ATTR), UInt]),
+    pass("sched_getattr", 315, 352, &[Tid, BufOut(2), UInt, UInt]),
     pass("renameat2", 316, 353, &[DirFd, Path, DirFd, Path, UInt]),
     no("seccomp", 317, 354, &[UInt, UInt, Addr], Errno::EINVAL),
     pass("getrandom", 318, 355, &[BufOut(1), ULong, UInt]).waits(Sys),
@@ -519,7 +519,7 @@ pub static ROWS: &[Row] = &[
     no("landlock_restrict_self", 446, 446, &[Fd, UInt], Errno::ENOSYS),
     no("memfd_secret", 447, 447, &[UInt], Errno::ENOSYS),
     no("process_mrelease", 448, 448, &[Fd, UInt], Errno::ENOSYS),
-    row("futex_waitv", 449, 449, &[Addr, UInt, UInt, Addr, Int], Call(thread::futex_waitv)).waits(Sys),
+    no("futex_waitv", 449, 449, &[Addr, UInt, UInt, Addr, Int], Errno::ENOSYS),
     no("set_mempolicy_home_node", 450, 450, &[ULong, ULong, ULong, ULong], Errno::ENOSYS),
     no("cachestat", 451, 451, &[Fd, Addr, Addr, UInt], Errno::ENOSYS),
     no("fchmodat2", 452, 452, &[DirFd, Path, Mode, UInt], Errno::ENOSYS),
@@ -626,8 +626,8 @@ pub static ROWS: &[Row] = &[
     to("mq_timedreceive_time64", 419, &[Fd, BufOut(2), ULong, Out(&INT), In(&TIMESPEC64)], l::SYS_mq_timedreceive).waits(Sys),
     to("semtimedop_time64", 420, &[Int, InArray(&SEMBUF, 2), UInt, In(&TIMESPEC64)], l::SYS_semtimedop).waits(Eintr),
     row("rt_sigtimedwait_time64", N, 421, &[Addr, Addr, Addr, ULong], Host(signal::rt_sigtimedwait)).waits(Eintr),
-    row("futex_time64", N, 422, &[Addr, Int, UInt, Addr, Addr, UInt], Call(thread::futex_time64)).waits(Sys),
-    to("sched_rr_get_interval_time64", 423, &[Pid, Out(&TIMESPEC64)], l::SYS_sched_rr_get_interval),
+    row("futex_time64", N, 422, &[Addr, Int, UInt, Addr, Addr, UInt], Host(futex::futex_time64)).waits(Sys),
+    to("sched_rr_get_interval_time64", 423, &[Tid, Out(&TIMESPEC64)], l::SYS_sched_rr_get_interval),
 ];
 
 #[cfg(test)]
