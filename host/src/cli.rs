@@ -76,6 +76,19 @@ pub struct RunArgs {
     /// End the run after N guest instructions
     #[arg(long, value_name = "N")]
     pub max_instructions: Option<u64>,
+    /// Confine the guest, for programs you do not trust: only the guest program, libraries and /proc
+    /// can be read, nothing written, no socket opened, unless allowed (see docs/isolation.md)
+    #[arg(long)]
+    pub sandbox: bool,
+    /// With --sandbox: this tree (or file) may be read, and programs run from it; may be repeated
+    #[arg(long, value_name = "PATH", requires = "sandbox")]
+    pub allow_read: Vec<PathBuf>,
+    /// With --sandbox: this tree (or file) may be read and changed; may be repeated
+    #[arg(long, value_name = "PATH", requires = "sandbox")]
+    pub allow_write: Vec<PathBuf>,
+    /// With --sandbox: sockets may be opened
+    #[arg(long, requires = "sandbox")]
+    pub allow_net: bool,
     /// When the guest has ended, print the block at this guest pc: its instructions, IR and machine
     /// code; may be repeated
     #[arg(long, value_name = "PC", value_parser = parse_pc)]

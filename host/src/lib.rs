@@ -11,6 +11,7 @@ pub mod panda_options;
 pub mod plugin;
 pub mod plugin_list;
 pub mod run;
+pub mod sandbox;
 pub mod scaffold;
 pub mod show;
 pub mod stats;

@@ -17,6 +17,7 @@ use crate::descriptors::HighDescriptors;
 use crate::discover::SearchPath;
 use crate::machine::WatchedMachine;
 use crate::plugin::{Plugins, Settings, Wanted};
+use crate::sandbox::{self, Permissions};
 use crate::{discover, log, panda_options, plugin_list, stats, suggest};
 
 /// How a run ended, as the host's own end.
@@ -121,6 +122,14 @@ pub fn run(args: &RunArgs) -> Result<Outcome, Failure> {
 
     let start = Instant::now();
     let mut process = Process::load(&request, &mut machine)?;
+    if args.sandbox {
+        let permissions = Permissions {
+            read: args.allow_read.clone(),
+            write: args.allow_write.clone(),
+            net: args.allow_net,
+        };
+        sandbox::enter(&permissions, &process.program.exe)?;
+    }
     for text in &args.plugin_cmd {
         if !machine.plugins.command(text) {
             tracing::warn!("no plugin understands the command `{text}`; try the command `help`");
