@@ -89,7 +89,8 @@ fn programs_run_confined_as_natively() {
 #[test]
 fn sockets_need_permission() {
     let dir = TempDir::new();
-    let source = "#include <sys/socket.h>\nint main() { return socket(AF_INET, SOCK_DGRAM, 0) < 0; }";
+    let source =
+        "#include <sys/socket.h>\nint main() { return socket(AF_INET, SOCK_DGRAM, 0) < 0; }";
     let exe = compile(&dir, "socket", source, BOTH[0], &[]);
     let status = |host: &[&str]| Case::new([&exe]).host(host).hosted().status.code();
     assert_eq!(status(&["--sandbox"]), Some(1));
