@@ -150,6 +150,9 @@ fn workloads(cli: &Cli, root: &Path, dir: &Path) -> anyhow::Result<Vec<Workload>
     }
     build("true", "true-static".into(), &["-static"])?;
     build("true", "true-dynamic".into(), &[])?;
+    // System calls, switches between processes, between threads.
+    build("processes", "pipe-processes".into(), &[])?;
+    build("threads", "futex-threads".into(), &["-pthread"])?;
 
     let data = dir.join("data");
     if !data.exists() {
@@ -173,6 +176,8 @@ fn workloads(cli: &Cli, root: &Path, dir: &Path) -> anyhow::Result<Vec<Workload>
     let data = data.to_string_lossy().into_owned();
     command("sha256sum", &["/usr/bin/sha256sum", &data]);
     command("gzip", &["/bin/gzip", "-c1", &data]);
+    let bytes = ["/bin/dd", "if=/dev/zero", "of=/dev/null", "bs=1", "count=500000", "status=none"];
+    command("dd-bs1", &bytes);
     let python = first_line("python3", &["-c", "import sys; print(sys.executable)"]);
     if !python.is_empty() {
         command("python-startup", &[&python, "-c", "pass"]);
