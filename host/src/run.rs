@@ -158,10 +158,6 @@ pub fn run(args: &RunArgs) -> Result<Outcome, Failure> {
     if !plugins_ended {
         tracing::debug!("a plugin failed while it ended");
     }
-    let WatchedMachine { engine, plugins } = machine;
-    drop(plugins);
-    // The process ends. Taking translations apart would copy every page of them in a forked child.
-    core::mem::forget((engine, process));
     Ok(Outcome { status, stopped_code: stopped.map_or(0, |s| s.status) })
 }
 
