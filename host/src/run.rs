@@ -1,5 +1,6 @@
 //! Running a guest.
 
+use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -12,7 +13,7 @@ use emu_linux::{Abi, ExitStatus, LoadError, LoadRequest, Process};
 use emu_x86::Level;
 
 use crate::cli::{CpuArg, RunArgs, TierArg};
-use crate::config::Config;
+use crate::config::{Config, PluginTable};
 use crate::descriptors::HighDescriptors;
 use crate::discover::SearchPath;
 use crate::machine::WatchedMachine;
@@ -112,7 +113,13 @@ pub fn run(args: &RunArgs) -> Result<Outcome, Failure> {
             measure: args.stats,
         },
     );
-    let settings = Settings { search, out_dir, policy: config.on_plugin_failure, continued: false };
+    let settings = Settings {
+        search,
+        out_dir,
+        policy: config.on_plugin_failure,
+        continued: false,
+        configured: configured(&config),
+    };
     let plugins = Plugins::new(engine.shared().clone(), settings);
     let mut machine = WatchedMachine { engine, plugins };
     machine.plugins.start_all(&wanted).map_err(anyhow::Error::from)?;
@@ -178,16 +185,7 @@ fn wanted(args: &RunArgs, config: &Config) -> anyhow::Result<Vec<Wanted>> {
         .map(|r| {
             let given: Vec<_> = r.args.into_iter().map(|(k, v)| (k, GivenValue::Text(v))).collect();
             let table = config.plugin.get(&discover::table_name(&r.name));
-            let mut wanted = Wanted { name: r.name, ..Wanted::default() };
-            for arg in table.iter().flat_map(|t| &t.args) {
-                // The command line replaces a list of the file, it does not add to it.
-                if !given.iter().any(|(k, _)| *k == arg.key) {
-                    wanted.args.push((arg.key.clone(), arg.value.clone()));
-                    wanted.places.insert(arg.key.clone(), arg.place.clone());
-                }
-            }
-            wanted.args.extend(given);
-            wanted
+            from_table(r.name, table, given)
         })
         .collect())
 }
@@ -198,6 +196,32 @@ fn target_dir(abi: Abi) -> &'static str {
         Abi::X86_64 => "x86_64-linux-user",
         Abi::I386 => "i386-linux-user",
     }
+}
+
+/// A plugin with the arguments of its table, and those of the command line.
+fn from_table(
+    name: String,
+    table: Option<&PluginTable>,
+    given: Vec<(String, GivenValue)>,
+) -> Wanted {
+    let mut wanted = Wanted { name, ..Wanted::default() };
+    for arg in table.iter().flat_map(|t| &t.args) {
+        // The command line replaces a list of the file, it does not add to it.
+        if !given.iter().any(|(k, _)| *k == arg.key) {
+            wanted.args.push((arg.key.clone(), arg.value.clone()));
+            wanted.places.insert(arg.key.clone(), arg.place.clone());
+        }
+    }
+    wanted.args.extend(given);
+    wanted
+}
+
+/// The plugins of the configuration's tables, for those that are loaded because others need them.
+fn configured(config: &Config) -> BTreeMap<String, Wanted> {
+    let plugin = |(name, table): (&String, &PluginTable)| {
+        (name.clone(), from_table(name.clone(), Some(table), Vec::new()))
+    };
+    config.plugin.iter().map(plugin).collect()
 }
 
 /// Refuses arguments for a plugin that does not exist: a slip in its name.

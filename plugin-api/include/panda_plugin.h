@@ -297,10 +297,12 @@ struct panda_host_api {
     void (*plugin_failed)(const panda_host_api *host, panda_plugin *self, panda_str reason);
     /* Unloads this plugin after the current callback. */
     uint32_t (*unload_self)(const panda_host_api *host, panda_plugin *self);
-    /* Offers a table, which begins with its size, to other plugins. */
+    /* Offers a table, which begins with its size, to other plugins. Table and functions stay until uninit returned;
+     * the host ends the plugins that use it first. PANDA_EXISTS: somebody offers it. */
     uint32_t (*provide_service)(const panda_host_api *host, panda_plugin *self, panda_str id,
                                 const void *table);
-    /* Gets another plugin's table of at least that size. */
+    /* Gets another plugin's table of at least that size, for use until uninit returns. PANDA_UNKNOWN: nobody offers
+     * it; PANDA_TOO_SMALL: the provider is older. */
     uint32_t (*use_service)(const panda_host_api *host, panda_plugin *self, panda_str id, uint32_t min_size,
                             const void **table);
     /* The most detailed level the log shows. [any thread] */
@@ -497,14 +499,20 @@ typedef struct panda_plugin_entry {
 #define PANDA_EXTERN_C extern
 #endif
 
-/* Defines the entry of a plugin without required services. name, version and about are string literals; args is an
- * array of panda_arg_desc, or NULL with count 0; flush may be NULL. */
-#define PANDA_PLUGIN(name, version, about, args, args_count, init, uninit, flush)                            \
+/* Defines the entry of a plugin. name, version and about are string literals; requires_ids is an array of panda_str,
+ * services of other plugins without which it cannot start, args one of panda_arg_desc; or NULL with count 0. flush
+ * may be NULL. */
+#define PANDA_PLUGIN_REQUIRING(name, version, about, requires_ids, requires_count, args, args_count, init, uninit,   \
+                               flush)                                                                                \
     PANDA_EXTERN_C PANDA_EXPORT const panda_plugin_entry panda_plugin_entry_v1;                              \
     const panda_plugin_entry panda_plugin_entry_v1 = {                                                       \
-        PANDA_ENTRY_MAGIC, (uint32_t)sizeof(panda_plugin_entry), PANDA_ABI_MAJOR, PANDA_ABI_MINOR, 0, 0, 0,  \
-        PANDA_STR(name), PANDA_STR(version), PANDA_STR(about), NULL, args, args_count,                       \
-        (uint32_t)sizeof(panda_arg_desc), init, uninit, flush, NULL};
+        PANDA_ENTRY_MAGIC, (uint32_t)sizeof(panda_plugin_entry), PANDA_ABI_MAJOR, PANDA_ABI_MINOR, 0, 0,     \
+        requires_count, PANDA_STR(name), PANDA_STR(version), PANDA_STR(about), requires_ids, args,           \
+        args_count, (uint32_t)sizeof(panda_arg_desc), init, uninit, flush, NULL};
+
+/* The same without required services. */
+#define PANDA_PLUGIN(name, version, about, args, args_count, init, uninit, flush)                            \
+    PANDA_PLUGIN_REQUIRING(name, version, about, NULL, 0, args, args_count, init, uninit, flush)
 
 /* ---- Typed registration ------------------------------------------------------------------------------- */
 

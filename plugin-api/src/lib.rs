@@ -30,6 +30,7 @@
 //!
 //! * [`Registrar`] has a method for each kind of event.
 //! * [`Cpu`] gives registers, memory and the guest's identity during a callback.
+//! * [`CallStack`] knows the callers of the running function; [`ServiceTable`] is for services of your own.
 //! * [`Output`] writes files that survive forks, signals and full disks.
 //! * `testing` (a feature) is a host for unit tests of plugins.
 //! * [`abi`] is the wire format, a C ABI with a version of its own. Plugins in C or C++ use it
@@ -49,7 +50,7 @@ pub mod witness;
 
 pub use abi::Str;
 #[doc(hidden)]
-pub use sdk::entry::entry;
+pub use sdk::entry::{entry, requiring};
 pub use sdk::*;
 
 /// What most plugins use.

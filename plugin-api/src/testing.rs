@@ -25,6 +25,7 @@
 //! ```
 
 mod host;
+mod services;
 mod tables;
 
 pub use host::MockHost;

@@ -1,14 +1,17 @@
-//! The layout of the wire format: Rust's types, the C header and the committed record agree.
+//! The layout of the wire format: Rust's types, the C headers and the committed records agree.
 //!
-//! `abi/layout-1.0.txt` is the record of version 1.0. Lines may be added to a record of a new minor
-//! version, never changed: that would break plugins that exist. `BLESS=1 cargo test -p plugin-api` writes the
-//! record anew.
+//! `abi/layout-MAJOR.MINOR.txt` is the record of a version. Those in [`RELEASED`] never change, and the
+//! current layout may only add to the last of them, under a higher minor version: anything else would break
+//! plugins that exist. `BLESS=1 cargo test -p plugin-api` writes the record of a version not released yet.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use plugin_api::abi::*;
+
+/// Released minor versions of this major version, each with the checksum of its record.
+const RELEASED: &[(u32, u64)] = &[(0, 8_076_288_075_139_582_882)];
 
 struct Field {
     c_name: &'static str,
@@ -214,35 +217,76 @@ fn scratch() -> PathBuf {
     dir
 }
 
-fn as_rust_sees_it() -> String {
+/// One header and what Rust calls its contents.
+struct Interface {
+    header: &'static str,
+    layouts: Vec<Layout>,
+    constants: Vec<(&'static str, u64)>,
+    services: &'static [(&'static str, &'static str)],
+}
+
+fn host_interface() -> Interface {
+    let (layouts, constants) = (layouts(), constants());
+    Interface { header: "panda_plugin.h", layouts, constants, services: &SERVICES }
+}
+
+mod callstack {
+    use super::*;
+
+    layouts! {
+        CallInfo = panda_call_info {
+            struct_size, flags, pc, callee, returns_to, slot, depth, tid,
+        }
+        CallStackApi = panda_callstack_api {
+            struct_size, reserved, context, caller, callers, functions, listen, unlisten,
+        }
+    }
+
+    constants! {
+        PANDA_CALL_EVENT_CALL = call_event::CALL,
+        PANDA_CALL_EVENT_RETURN = call_event::RETURN,
+        PANDA_CALL_UNWOUND = call_flags::UNWOUND,
+    }
+
+    pub fn interface() -> Interface {
+        Interface {
+            header: "panda_callstack.h",
+            layouts: layouts(),
+            constants: constants(),
+            services: &[("PANDA_SERVICE_CALLSTACK", CALLSTACK)],
+        }
+    }
+}
+
+fn as_rust_sees_it(interface: &Interface) -> String {
     let mut text = String::new();
-    for l in layouts() {
+    for l in &interface.layouts {
         writeln!(text, "struct {} size {} align {}", l.c_name, l.size, l.align).expect("string");
-        for f in l.fields {
+        for f in &l.fields {
             writeln!(text, "  {}.{} offset {} size {}", l.c_name, f.c_name, f.offset, f.size)
                 .expect("string");
         }
     }
-    for (name, value) in constants() {
+    for (name, value) in &interface.constants {
         writeln!(text, "const {name} {value}").expect("string");
     }
-    for (name, id) in SERVICES {
+    for (name, id) in interface.services {
         writeln!(text, "service {name} {id}").expect("string");
     }
     text
 }
 
-fn as_c_sees_it() -> String {
+fn as_c_sees_it(interface: &Interface) -> String {
     let mut program =
-        String::from("#include <stdio.h>\n#include \"panda_plugin.h\"\nint main(void){\n");
-    for l in layouts() {
+        format!("#include <stdio.h>\n#include \"{}\"\nint main(void){{\n", interface.header);
+    for l in &interface.layouts {
         let s = l.c_name;
         writeln!(
             program,
             "printf(\"struct {s} size %zu align %zu\\n\", sizeof({s}), _Alignof({s}));"
         )
         .expect("string");
-        for f in l.fields {
+        for f in &l.fields {
             let f = f.c_name;
             writeln!(
                 program,
@@ -252,16 +296,16 @@ fn as_c_sees_it() -> String {
             .expect("string");
         }
     }
-    for (name, _) in constants() {
+    for (name, _) in &interface.constants {
         writeln!(program, "printf(\"const {name} %llu\\n\", (unsigned long long){name});")
             .expect("string");
     }
-    for (name, _) in SERVICES {
+    for (name, _) in interface.services {
         writeln!(program, "printf(\"service {name} %s\\n\", {name});").expect("string");
     }
     program.push_str("return 0;}\n");
-    let source = scratch().join("layout.c");
-    let binary = scratch().join("layout");
+    let source = scratch().join(format!("{}.c", interface.header));
+    let binary = scratch().join(interface.header.trim_end_matches(".h"));
     std::fs::write(&source, program).expect("writing the C program");
     run(Command::new("gcc")
         .args(["-std=c11", "-Wall", "-Wextra", "-Werror", "-I"])
@@ -278,17 +322,102 @@ fn run(command: &mut Command) -> String {
     String::from_utf8(out.stdout).expect("text")
 }
 
+fn record(name: &str) -> PathBuf {
+    root().join(format!("abi/{name}.txt"))
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// FNV-1a.
+fn checksum(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
+    })
+}
+
+fn agree(interface: &Interface, record: &Path, may_change: bool) {
+    let rust = as_rust_sees_it(interface);
+    similar(&as_c_sees_it(interface), &rust, "the C header", "the Rust types");
+    if may_change && std::env::var_os("BLESS").is_some() {
+        std::fs::write(record, &rust).expect("writing the record");
+    }
+    similar(&read(record), &rust, "the record of this version", "the Rust types");
+}
+
 #[test]
 fn rust_c_and_record_agree() {
-    let rust = as_rust_sees_it();
-    similar(&as_c_sees_it(), &rust, "the C header", "the Rust types");
-    let record = root().join(format!("abi/layout-{ABI_MAJOR}.{ABI_MINOR}.txt"));
-    if std::env::var_os("BLESS").is_some() {
-        std::fs::write(&record, &rust).expect("writing the record");
+    let released = RELEASED.iter().any(|(minor, _)| *minor == ABI_MINOR);
+    let name = format!("layout-{ABI_MAJOR}.{ABI_MINOR}");
+    agree(&host_interface(), &record(&name), !released);
+    // A service's version is in its id: its record is written once.
+    let calls = record("service-callstack-1");
+    agree(&callstack::interface(), &calls, !calls.exists());
+}
+
+#[test]
+fn released_records_are_never_edited() {
+    for (minor, sum) in RELEASED {
+        let path = record(&format!("layout-{ABI_MAJOR}.{minor}"));
+        let now = checksum(&read(&path));
+        assert_eq!(now, *sum, "{} was changed; raise ABI_MINOR instead", path.display());
     }
-    let recorded =
-        std::fs::read_to_string(&record).unwrap_or_else(|e| panic!("{}: {e}", record.display()));
-    similar(&recorded, &rust, "the record of this version", "the Rust types");
+}
+
+/// What is wrong with a layout of minor version `minor` after a release, if anything.
+fn drift(released: &str, released_minor: u32, now: &str, minor: u32) -> Option<String> {
+    for old in released.lines() {
+        if now.lines().any(|line| line == old) {
+            continue;
+        }
+        // The size of a structure may grow, by fields at its end: the others have lines of their own.
+        let same_struct = |line: &&str| {
+            old.starts_with("struct ") && line.split(" size ").next() == old.split(" size ").next()
+        };
+        let size = |line: &str| -> Option<(u64, String)> {
+            let (size, align) = line.split_once(" size ")?.1.split_once(' ')?;
+            Some((size.parse().ok()?, align.to_owned()))
+        };
+        let grown = now.lines().find(same_struct).and_then(size).zip(size(old));
+        match grown {
+            Some(((new, new_align), (old, align))) if new > old && new_align == align => {}
+            _ => return Some(format!("`{old}` is changed or gone")),
+        }
+    }
+    (minor == released_minor && now != released)
+        .then(|| "something is added: raise ABI_MINOR in Rust and PANDA_ABI_MINOR in C".to_owned())
+}
+
+#[test]
+fn the_layout_only_adds_to_the_last_release() {
+    let &(minor, _) = RELEASED.last().expect("a release");
+    let last = read(&record(&format!("layout-{ABI_MAJOR}.{minor}")));
+    assert!(minor <= ABI_MINOR, "1.{minor} is released, this is 1.{ABI_MINOR}");
+    assert_eq!(drift(&last, minor, &as_rust_sees_it(&host_interface()), ABI_MINOR), None);
+}
+
+#[test]
+fn drift_from_a_release_is_noticed() {
+    let old = "struct a size 16 align 8\n  a.x offset 0 size 8\n  a.y offset 8 size 8\nconst C 1\n";
+    assert_eq!(drift(old, 0, old, 0), None);
+    let longer = "struct a size 24 align 8\n  a.x offset 0 size 8\n  a.y offset 8 size 8\n  \
+                  a.z offset 16 size 8\nconst C 1\nconst D 2\n";
+    assert_eq!(drift(old, 0, longer, 1), None);
+    assert!(drift(old, 0, longer, 0).is_some_and(|e| e.contains("raise ABI_MINOR")));
+    for wrong in [
+        longer.replace("a.y offset 8", "a.y offset 16"),
+        longer.replace("  a.x offset 0 size 8\n", ""),
+        longer.replace("const C 1", "const C 3"),
+        longer.replace("align 8", "align 16"),
+        longer.replace("size 24", "size 8"),
+    ] {
+        let reason = drift(old, 0, &wrong, 1);
+        assert!(
+            reason.as_ref().is_some_and(|e| e.contains("is changed or gone")),
+            "{wrong}: {reason:?}"
+        );
+    }
 }
 
 fn similar(a: &str, b: &str, a_name: &str, b_name: &str) {
@@ -300,7 +429,7 @@ fn similar(a: &str, b: &str, a_name: &str, b_name: &str) {
 
 #[test]
 fn tables_above_leave_no_field_out_and_structures_have_no_padding() {
-    for l in layouts() {
+    for l in host_interface().layouts.into_iter().chain(callstack::interface().layouts) {
         let mut end = 0;
         for f in &l.fields {
             assert_eq!(f.offset, end, "gap before {}.{}", l.c_name, f.c_name);
@@ -324,23 +453,31 @@ fn every_kind_has_a_name_and_a_number_of_its_own() {
 }
 
 #[test]
-fn the_header_is_clean_and_self_contained_in_every_language() {
+fn the_headers_are_clean_and_self_contained_in_every_language() {
     let dir = scratch();
-    let plugin = root().join("tests/c_plugin.c");
-    for (compiler, language, standard) in [
-        ("gcc", "c", "c99"),
-        ("gcc", "c", "c11"),
-        ("gcc", "c", "c17"),
-        ("g++", "c++", "gnu++98"),
-        ("g++", "c++", "c++11"),
-        ("g++", "c++", "c++20"),
-    ] {
-        run(Command::new(compiler)
-            .args(["-x", language, &format!("-std={standard}")])
-            .args(["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-c", "-I"])
-            .arg(root().join("include"))
-            .arg(&plugin)
-            .arg("-o")
-            .arg(dir.join(format!("{standard}.o"))));
+    let callstack = dir.join("callstack_only.c");
+    std::fs::write(&callstack, "#include \"panda_callstack.h\"\n#include \"panda_callstack.h\"\n")
+        .expect("a source file");
+    let sources = [root().join("tests/c_plugin.c"), callstack];
+    let families = [("gcc", "g++"), ("clang", "clang++")];
+    for (c, cpp) in families {
+        if c == "clang" && Command::new(c).arg("--version").output().is_err() {
+            eprintln!("clang is not installed: the headers are compiled with gcc only");
+            continue;
+        }
+        let c_standards = ["c99", "c11", "c17"].map(|s| (c, "c", s));
+        let cpp_standards =
+            ["gnu++98", "c++11", "c++14", "c++17", "c++20"].map(|s| (cpp, "c++", s));
+        for (compiler, language, standard) in c_standards.into_iter().chain(cpp_standards) {
+            for source in &sources {
+                run(Command::new(compiler)
+                    .args(["-x", language, &format!("-std={standard}")])
+                    .args(["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-c", "-I"])
+                    .arg(root().join("include"))
+                    .arg(source)
+                    .arg("-o")
+                    .arg(dir.join("checked.o")));
+            }
+        }
     }
 }

@@ -255,11 +255,10 @@ unsafe extern "C" fn use_service(
         if table.is_null() {
             return status::INVALID;
         }
-        let Some(found) = inner.config.services.find(&text(id)) else { return status::UNKNOWN };
-        if found.cast::<u32>().read() < least {
-            return status::TOO_SMALL;
+        match inner.config.services.take(inner.owner, &text(id), least) {
+            Ok(found) => *table = found,
+            Err(status) => return status,
         }
-        *table = found;
     }
     status::OK
 }

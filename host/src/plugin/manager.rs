@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use emu_abi::{Entry, GivenValue, LogSink, PluginSlot, Services, SlotConfig, check_args};
+use emu_abi::{Entry, GivenValue, LogSink, PluginSlot, Services, SlotConfig, Values, check_args};
 use emu_engine::{OwnerId, Shared};
 use emu_linux::sys::fds;
 use plugin_api::abi::{MonitorFn, kind, level};
 
 use super::library::PluginLibrary;
+use super::order::{self, Blocked, Waiting, provider_of};
 use super::refusal::Refusal;
 use crate::config::FailurePolicy;
 use crate::discover::{SearchPath, is_path};
@@ -38,6 +39,8 @@ pub struct Settings {
     pub policy: FailurePolicy,
     /// The run began in an earlier process.
     pub continued: bool,
+    /// Arguments of plugins that are loaded because others need them, by name.
+    pub configured: BTreeMap<String, Wanted>,
 }
 
 /// A library whose description was read.
@@ -97,6 +100,15 @@ fn not_found(name: &str, search: &SearchPath) -> Refusal {
     }
 }
 
+fn missing_hint(provider: &str, running: bool) -> String {
+    if running {
+        return format!(
+            "; `{provider}` is loaded, but does not offer it: get another version of it"
+        );
+    }
+    format!("; load one that does (a plugin named `{provider}` would be found by itself)")
+}
+
 /// The running plugins, in load order.
 #[derive(Debug)]
 pub struct Plugins {
@@ -122,53 +134,111 @@ impl Plugins {
         }
     }
 
-    /// Loads and starts plugins in order; one that needs another's service starts after it.
+    /// Loads and starts plugins in order; one that needs another's service starts after it. A provider that
+    /// is not among them is looked for by the service's name.
     ///
     /// A plugin that is refused is reported. Under [`FailurePolicy::Disable`] a plugin whose *init*
-    /// fails is left out; every other refusal is the user's slip and ends the run.
+    /// fails is left out, and so are those that need it; every other refusal is the user's slip and ends the
+    /// run.
     pub fn start_all(&mut self, wanted: &[Wanted]) -> Result<(), Refusal> {
         let mut waiting = Vec::new();
         for w in wanted {
-            let loaded = Loaded::open(&w.name, &self.settings.search)?;
-            let name = &loaded.entry.name;
-            let twice = waiting.iter().any(|(l, _): &(Loaded, _)| l.entry.name == *name)
-                || self.running.iter().any(|(s, _)| s.entry().name == *name);
-            if twice {
-                return Err(Refusal::Duplicate(name.clone()));
-            }
-            let values = check_args(&loaded.entry.args, &w.args).map_err(|reason| {
-                let place = w.places.get(reason.argument()).map(|p| format!("{p}: "));
-                Refusal::Argument {
-                    place: place.unwrap_or_default(),
-                    plugin: name.clone(),
-                    reason: Box::new(reason),
-                }
-            })?;
-            waiting.push((loaded, values));
+            let one = self.open(w, &waiting)?;
+            waiting.push(one);
         }
+        self.add_providers(&mut waiting)?;
+        let mut failed: Vec<String> = Vec::new();
         while !waiting.is_empty() {
-            let there = |id: &String| self.services.has(id);
-            let ready = |(l, _): &(Loaded, _)| l.entry.requires.iter().all(there);
-            let Some(n) = waiting.iter().position(ready) else {
-                let entry = &waiting[0].0.entry;
-                let missing = entry.requires.iter().find(|&id| !there(id));
-                return Err(Refusal::MissingService {
-                    plugin: entry.name.clone(),
-                    service: missing.cloned().unwrap_or_default(),
-                });
+            let nodes: Vec<_> = waiting
+                .iter()
+                .map(|(l, _)| Waiting { name: &l.entry.name, requires: &l.entry.requires })
+                .collect();
+            let next = order::next(&nodes, |id| self.services.has(id));
+            let result = match next {
+                Ok(n) => {
+                    let (loaded, values) = waiting.remove(n);
+                    let name = loaded.entry.name.clone();
+                    self.start(loaded, &values).map_err(|refusal| (name, refusal))
+                }
+                Err(Blocked::Missing(n, service)) => {
+                    let plugin = waiting[n].0.entry.name.clone();
+                    let provider = provider_of(&service).to_owned();
+                    if !failed.contains(&provider) {
+                        let hint = missing_hint(&provider, self.running(&provider));
+                        return Err(Refusal::MissingService { plugin, service, hint });
+                    }
+                    waiting.remove(n).0.library.retire();
+                    let name = plugin.clone();
+                    Err((name, Refusal::ProviderFailed { plugin, service, provider }))
+                }
+                Err(Blocked::Cycle(path)) => {
+                    let needs: Vec<_> =
+                        path.iter().map(|(p, id)| format!("`{p}` needs `{id}`")).collect();
+                    return Err(Refusal::Cycle(needs.join(", ")));
+                }
             };
-            let (loaded, values) = waiting.remove(n);
-            if let Err(refusal) = self.start(loaded, &values) {
+            if let Err((name, refusal)) = result {
                 if self.settings.policy == FailurePolicy::Stop {
                     return Err(refusal);
                 }
                 tracing::error!("{refusal}; the run goes on without it");
+                failed.push(name);
             }
         }
         Ok(())
     }
 
-    fn start(&mut self, loaded: Loaded, values: &emu_abi::Values) -> Result<(), Refusal> {
+    fn running(&self, name: &str) -> bool {
+        self.running.iter().any(|(s, _)| s.entry().name == name)
+    }
+
+    /// Opens a plugin and checks its arguments.
+    fn open(&self, w: &Wanted, waiting: &[(Loaded, Values)]) -> Result<(Loaded, Values), Refusal> {
+        let loaded = Loaded::open(&w.name, &self.settings.search)?;
+        let name = &loaded.entry.name;
+        if waiting.iter().any(|(l, _)| l.entry.name == *name) || self.running(name) {
+            return Err(Refusal::Duplicate(name.clone()));
+        }
+        let values = check_args(&loaded.entry.args, &w.args).map_err(|reason| {
+            let place = w.places.get(reason.argument()).map(|p| format!("{p}: "));
+            Refusal::Argument {
+                place: place.unwrap_or_default(),
+                plugin: name.clone(),
+                reason: Box::new(reason),
+            }
+        })?;
+        Ok((loaded, values))
+    }
+
+    /// Opens the plugins named by services that are required and not offered yet, each before the first one
+    /// that needs it.
+    fn add_providers(&self, waiting: &mut Vec<(Loaded, Values)>) -> Result<(), Refusal> {
+        let mut n = 0;
+        while n < waiting.len() {
+            let entry = &waiting[n].0.entry;
+            let absent = entry.requires.iter().find_map(|id| {
+                let name = provider_of(id);
+                let known = self.services.has(id)
+                    || self.running(name)
+                    || waiting.iter().any(|(l, _)| l.entry.name == name)
+                    || self.settings.search.find(name).is_none();
+                (!known).then(|| (id.clone(), name.to_owned()))
+            });
+            let Some((id, name)) = absent else {
+                n += 1;
+                continue;
+            };
+            tracing::info!("plugin `{name}` is loaded, too: `{}` needs `{id}`", entry.name);
+            let wanted = self.settings.configured.get(&name).cloned();
+            let wanted = wanted.unwrap_or_else(|| Wanted { name, ..Wanted::default() });
+            let provider = self.open(&wanted, waiting)?;
+            // Looked at next, as it may need others.
+            waiting.insert(n, provider);
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, loaded: Loaded, values: &Values) -> Result<(), Refusal> {
         let owner = OwnerId(self.next_owner);
         self.next_owner += 1;
         let Loaded { entry, library } = loaded;
@@ -210,9 +280,13 @@ impl Plugins {
             }
             let name = slot.entry().name.clone();
             let reason = slot.failure().unwrap_or_default();
-            let (slot, library) = self.running.remove(n);
-            drop(slot);
-            library.retire();
+            for (user, service) in self.remove(slot.owner()) {
+                tracing::error!(
+                    "plugin `{user}` is unloaded: it needs the service `{service}` of `{name}`, which goes"
+                );
+            }
+            // Others may have gone, too.
+            n = 0;
             if !failed {
                 tracing::info!("plugin `{name}` unloaded itself");
                 continue;
@@ -227,6 +301,40 @@ impl Plugins {
                 }
             }
         }
+    }
+
+    /// Ends a plugin, those that use its services first. Returns these, each with the service.
+    fn remove(&mut self, owner: OwnerId) -> Vec<(String, String)> {
+        let mut gone = Vec::new();
+        // The one started last goes first, as it may use what the others offer.
+        while let Some((user, service)) = self.users_of(owner).pop() {
+            let name = self.name_of(user).to_owned();
+            gone.extend(self.remove(user));
+            gone.push((name, service));
+        }
+        if let Some(n) = self.running.iter().position(|(s, _)| s.owner() == owner) {
+            let (slot, library) = self.running.remove(n);
+            drop(slot);
+            library.retire();
+        }
+        gone
+    }
+
+    /// Running plugins that use or require what a plugin offers, in load order.
+    fn users_of(&self, owner: OwnerId) -> Vec<(OwnerId, String)> {
+        let offered = self.services.offered_by(owner);
+        let mut users = self.services.users(owner);
+        for (slot, _) in self.running.iter().filter(|(s, _)| s.owner() != owner) {
+            let needed = slot.entry().requires.iter().find(|id| offered.contains(id));
+            if let Some(id) = needed
+                && !users.iter().any(|(u, _)| *u == slot.owner())
+            {
+                users.push((slot.owner(), id.clone()));
+            }
+        }
+        users.retain(|(u, _)| self.running.iter().any(|(s, _)| s.owner() == *u));
+        users.sort_by_key(|(u, _)| *u);
+        users
     }
 
     /// Makes every plugin write what it holds back (`plugin_api::abi::flush_reason`).

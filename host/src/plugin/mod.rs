@@ -2,8 +2,10 @@
 
 mod library;
 mod manager;
+mod order;
 mod refusal;
 
 pub use library::PluginLibrary;
 pub use manager::{Loaded, Plugins, Settings, Wanted};
+pub use order::provider_of;
 pub use refusal::Refusal;

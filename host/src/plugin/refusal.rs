@@ -73,12 +73,29 @@ pub enum Refusal {
         reason: Box<ArgError>,
     },
     /// A service nobody provides.
-    #[error("plugin `{plugin}` needs the service `{service}`, which no loaded plugin provides")]
+    #[error(
+        "plugin `{plugin}` needs the service `{service}`, which no loaded plugin provides{hint}"
+    )]
     MissingService {
         /// The plugin.
         plugin: String,
         /// The service.
         service: String,
+        /// What to do.
+        hint: String,
+    },
+    /// Plugins that wait for each other.
+    #[error("plugins need each other's services, so that none can start first: {0}")]
+    Cycle(String),
+    /// The provider of a service it needs is not there any more.
+    #[error("plugin `{plugin}` did not start: it needs the service `{service}` of `{provider}`")]
+    ProviderFailed {
+        /// The plugin.
+        plugin: String,
+        /// The service.
+        service: String,
+        /// Who would offer it.
+        provider: String,
     },
     /// init said no.
     #[error("plugin `{plugin}` did not start: {reason}")]

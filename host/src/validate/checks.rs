@@ -95,7 +95,7 @@ fn init(file: &Path, dir: &Path) -> Result<String, String> {
         Started::Refused(note) => Ok(note),
         Started::Running(plugin) => {
             // The plugin may be unable to write now; that it answers is enough.
-            plugin.flush(flush_reason::REQUEST);
+            plugin.plugin.flush(flush_reason::REQUEST);
             drop(plugin);
             Ok(String::new())
         }

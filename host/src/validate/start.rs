@@ -9,7 +9,8 @@ use emu_abi::{ArgError, InitFn, PluginSlot, Services, SlotConfig, check_args};
 use emu_engine::{Engine, EngineConfig, OwnerId};
 use plugin_api::abi::{HostApi, InitInfo, PandaPlugin, Str, level, status};
 
-use crate::plugin::Loaded;
+use crate::discover::SearchPath;
+use crate::plugin::{Loaded, provider_of};
 
 /// Which table `init` gets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,9 +29,17 @@ pub enum Tables {
 #[derive(Debug)]
 pub enum Started {
     /// It runs; dropping it ends it.
-    Running(Box<PluginSlot>),
+    Running(Box<Running>),
     /// It said no, and why.
     Refused(String),
+}
+
+/// A running plugin with those whose services it needs.
+#[derive(Debug)]
+pub struct Running {
+    /// It; ends first.
+    pub plugin: PluginSlot,
+    _providers: Vec<PluginSlot>,
 }
 
 impl Started {
@@ -72,15 +81,54 @@ pub fn start(file: &Path, out_dir: &Path, tables: Tables) -> Result<Started, Str
         hide_fd: |_, _| {},
         services: Rc::<Services>::default(),
     };
+    let mut providers = Vec::new();
+    start_providers(&loaded.entry.requires, file, &engine, &config, &mut providers)?;
+    let owner = OwnerId(providers.len() as u32 + 1);
     // SAFETY: the library is never unmapped; callbacks and init run on this thread only.
-    let slot =
-        unsafe { PluginSlot::start(&loaded.entry, engine.shared(), OwnerId(1), config, &values) };
+    let slot = unsafe { PluginSlot::start(&loaded.entry, engine.shared(), owner, config, &values) };
     loaded.library.retire();
     match slot {
-        Ok(slot) => Ok(Started::Running(Box::new(slot))),
+        Ok(plugin) => Ok(Started::Running(Box::new(Running { plugin, _providers: providers }))),
         Err(e) if e.reason.contains("without giving a reason") => Err(e.reason),
         Err(e) => Ok(Started::Refused(format!("init refused: {}", e.reason))),
     }
+}
+
+/// Starts the plugins whose services are required, from beside the plugin or where the host looks.
+fn start_providers(
+    requires: &[String],
+    file: &Path,
+    engine: &Engine,
+    config: &SlotConfig,
+    started: &mut Vec<PluginSlot>,
+) -> Result<(), String> {
+    for id in requires {
+        if config.services.has(id) {
+            continue;
+        }
+        // Each provider adds a service; a chain that does not is a cycle.
+        if started.len() > 32 {
+            return Err(format!("the service `{id}` needs itself"));
+        }
+        let beside: Vec<_> = file.parent().map(Path::to_owned).into_iter().collect();
+        let name = provider_of(id);
+        let Ok(loaded) = Loaded::open(name, &SearchPath::new(&beside, &[])) else {
+            return Err(format!(
+                "it needs the service `{id}`, and there is no plugin `{name}`; put it beside the plugin"
+            ));
+        };
+        start_providers(&loaded.entry.requires, file, engine, config, started)?;
+        let values = check_args(&loaded.entry.args, &[])
+            .map_err(|e| format!("`{name}`, whose service it needs, does not start: {e}"))?;
+        let owner = OwnerId(started.len() as u32 + 1);
+        // SAFETY: as in `start`.
+        let slot = unsafe {
+            PluginSlot::start(&loaded.entry, engine.shared(), owner, config.clone(), &values)
+        };
+        loaded.library.retire();
+        started.push(slot.map_err(|e| format!("`{name}`, whose service it needs: {e}"))?);
+    }
+    Ok(())
 }
 
 unsafe extern "C" fn no_extension(_: *const HostApi, _: *mut PandaPlugin, _: Str) -> *const c_void {

@@ -15,12 +15,14 @@
 
 use abi_stable::StableAbi;
 mod callback;
+mod callstack;
 mod entry;
 mod host;
 mod services;
 mod text;
 
 pub use callback::*;
+pub use callstack::*;
 pub use entry::*;
 pub use host::*;
 pub use services::*;

@@ -45,6 +45,11 @@ impl<'a> Cpu<'a> {
         Cpu { raw, host }
     }
 
+    /// The processor as the C interface has it, to hand to a function of another plugin's service.
+    pub fn raw(&self) -> *mut PandaCpu {
+        self.raw
+    }
+
     fn call<F>(&self, f: Option<F>, go: impl FnOnce(F, *mut PandaCpu) -> u32) -> u32 {
         match f {
             None => status::UNSUPPORTED,

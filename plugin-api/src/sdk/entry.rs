@@ -43,6 +43,12 @@ pub const fn entry<P: Plugin>(
     }
 }
 
+/// The same entry with services it requires; [`crate::export_plugin!`] calls this.
+#[doc(hidden)]
+pub const fn requiring(entry: PluginEntry, ids: &'static [Str]) -> PluginEntry {
+    PluginEntry { requires: ids.as_ptr(), requires_count: ids.len() as u32, ..entry }
+}
+
 /// # Safety
 /// Called by a host as the contract says.
 unsafe extern "C" fn init<P: Plugin>(
@@ -93,9 +99,13 @@ unsafe extern "C" fn uninit<P: Plugin>(state: *mut c_void) {
 
 /// Gives back everything that belongs to the host.
 fn end<P: Plugin>(instance: &Rc<Instance<P>>) {
+    // First what others would call the closures by.
+    let mut exchange = core::mem::take(&mut *instance.shared.exchange.borrow_mut());
+    instance.guarded("end of a service", (), || exchange.end());
     instance.discard_all();
     instance.shared.flush_outputs();
     instance.shared.alive.set(false);
+    instance.guarded("end of a service", (), || drop(exchange));
     logging::uninstall();
 }
 

@@ -30,7 +30,8 @@ sized32!(
     crate::abi::ForkInfo,
     crate::abi::ExecInfo,
     crate::abi::SignalInfo,
-    crate::abi::InitInfo
+    crate::abi::InitInfo,
+    crate::abi::CallInfo
 );
 
 /// Copies a structure of the other side, whatever minor version it has: fields it does not have
@@ -39,6 +40,15 @@ sized32!(
 /// # Safety
 /// `from` is null or points to a structure whose first field is its true size.
 pub(crate) unsafe fn copy_sized<T: Sized32>(from: *const T) -> T {
+    // SAFETY: promised by the caller and by the trait.
+    unsafe { copy_prefix(from) }
+}
+
+/// As [`copy_sized`], for types without the trait.
+///
+/// # Safety
+/// As there; all-zero bytes are a valid `T`.
+pub(crate) unsafe fn copy_prefix<T: Copy>(from: *const T) -> T {
     let mut to = core::mem::MaybeUninit::<T>::zeroed();
     if !from.is_null() {
         // SAFETY: the first field is a u32, by the caller's promise.

@@ -10,6 +10,7 @@ use std::rc::{Rc, Weak};
 use super::cpu::Cpu;
 use super::host::Host;
 use super::output::Inner as OutputInner;
+use super::service::Exchange;
 use super::{Error, Plugin, logging};
 use crate::abi::{PandaCpu, PandaId, level, status};
 
@@ -19,6 +20,7 @@ pub(crate) struct Shared {
     /// False once the host's tables may no longer be used.
     pub(crate) alive: Cell<bool>,
     pub(crate) outputs: RefCell<Vec<Weak<RefCell<OutputInner>>>>,
+    pub(crate) exchange: RefCell<Exchange>,
 }
 
 impl Shared {
@@ -111,6 +113,7 @@ impl<P: Plugin> Instance<P> {
                 host,
                 alive: Cell::new(true),
                 outputs: RefCell::new(Vec::new()),
+                exchange: RefCell::default(),
             }),
             state: UnsafeCell::new(MaybeUninit::uninit()),
             standing: Cell::new(ABSENT),

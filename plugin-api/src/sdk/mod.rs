@@ -13,20 +13,24 @@ mod instance;
 mod logging;
 mod output;
 mod registrar;
+mod service;
 mod trampoline;
 
 pub use addr_map::{AddrHasher, AddrMap};
 pub use args::{Arg, Args, Value};
-pub use callstack::CallStack;
+pub use callstack::{Call, CallEnd, CallListener, CallStack};
 pub use counter::{Counter, CounterKind};
 pub use cpu::{Cpu, Reg, Word};
 pub use error::Error;
+#[cfg(feature = "testing")]
+pub(crate) use host::copy_prefix;
 pub use info::{
     BlockExit, BlockInfo, Exec, FlushReason, ForkInfo, GuestExit, Insn, MemAccess, Module, Signal,
     SyscallInfo, ThreadInfo,
 };
 pub use output::Output;
 pub use registrar::{Registrar, Subscription};
+pub use service::{Served, ServiceTable, serve};
 
 /// A plugin: the state its callbacks work on.
 pub trait Plugin: Sized + 'static {
@@ -45,7 +49,8 @@ pub trait Plugin: Sized + 'static {
     }
 }
 
-/// Exports a plugin from its library (`crate-type = ["cdylib"]`), once per library.
+/// Exports a plugin from its library (`crate-type = ["cdylib"]`), once per library. `requires`, before `args`,
+/// lists services of other plugins that it cannot do without.
 ///
 /// ```
 /// use plugin_api::{Arg, Args, Error, Plugin, Registrar, Str, export_plugin};
@@ -71,17 +76,25 @@ pub trait Plugin: Sized + 'static {
 /// ```
 #[macro_export]
 macro_rules! export_plugin {
-    ($plugin:ty, name: $name:expr, about: $about:expr $(, args: [$($arg:expr),* $(,)?])? $(,)?) => {
+    ($plugin:ty, name: $name:expr, about: $about:expr
+     $(, requires: [$($service:expr),* $(,)?])?
+     $(, args: [$($arg:expr),* $(,)?])? $(,)?) => {
         /// What a host finds in this library.
         #[allow(non_upper_case_globals)]
         #[unsafe(no_mangle)]
-        pub static panda_plugin_entry_v1: $crate::abi::PluginEntry = $crate::entry::<$plugin>(
-            $name,
-            env!("CARGO_PKG_VERSION"),
-            $about,
+        pub static panda_plugin_entry_v1: $crate::abi::PluginEntry = $crate::requiring(
+            $crate::entry::<$plugin>(
+                $name,
+                env!("CARGO_PKG_VERSION"),
+                $about,
+                {
+                    static ARGS: &[$crate::Arg] = &[$($($arg),*)?];
+                    ARGS
+                },
+            ),
             {
-                static ARGS: &[$crate::Arg] = &[$($($arg),*)?];
-                ARGS
+                static REQUIRES: &[$crate::Str] = &[$($($crate::Str::new($service)),*)?];
+                REQUIRES
             },
         );
 

@@ -25,7 +25,7 @@ pub struct Subscription(PandaId);
 /// and what happened. By default a subscription may read registers; [`Registrar::no_regs`] and
 /// [`Registrar::writes_regs`] declare less or more.
 pub struct Registrar<P> {
-    instance: Rc<Instance<P>>,
+    pub(super) instance: Rc<Instance<P>>,
     flags: u32,
 }
 

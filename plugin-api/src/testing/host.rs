@@ -7,15 +7,16 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::tables;
-use crate::Value;
+use super::{services, tables};
 use crate::abi::{
-    AfterBlockExecFn, AnyFn, ArgDesc, ArgValue, BlockFn, BlockInfo, CpuFn, ExecFn, ExecInfo,
-    ForkFn, ForkInfo, GuestExitFn, GuestHypercallFn, HostApi, InitInfo, InsnTranslateFn, MemFn,
-    ModuleFn, ModuleInfo, MonitorFn, PandaCpu, PandaPlugin, PcFn, PluginEntry, SignalFn,
+    AfterBlockExecFn, AnyFn, ArgDesc, ArgValue, BlockFn, BlockInfo, CallStackApi, CpuFn, ExecFn,
+    ExecInfo, ForkFn, ForkInfo, GuestExitFn, GuestHypercallFn, HostApi, InitInfo, InsnTranslateFn,
+    MemFn, ModuleFn, ModuleInfo, MonitorFn, PandaCpu, PandaPlugin, PcFn, PluginEntry, SignalFn,
     SignalInfo, Str, SyscallEnterFn, SyscallInfo, SyscallReturnFn, ThreadFn, ThreadInfo, arch,
     arg_kind, kind, status,
 };
+use crate::sdk::copy_prefix;
+use crate::{ServiceTable, Value};
 
 /// A registered callback.
 #[derive(Clone, Copy)]
@@ -53,6 +54,10 @@ pub(super) struct State {
     pub(super) unload: Cell<bool>,
     pub(super) replies: RefCell<Vec<String>>,
     pub(super) hidden_fds: RefCell<Vec<i32>>,
+    /// Services by id.
+    pub(super) services: RefCell<Vec<(String, *const c_void)>>,
+    pub(super) callers: RefCell<Vec<u64>>,
+    pub(super) calls: Cell<CallStackApi>,
     /// Used from any thread.
     pub(super) log: Mutex<Vec<(u32, String)>>,
     /// Used from any thread.
@@ -83,7 +88,7 @@ impl MockHost {
         let dir = std::env::temp_dir().join(format!("panda-mock-{}-{number}", std::process::id()));
         let _ = std::fs::remove_dir_all(&dir);
         std::fs::create_dir_all(&dir).expect("a directory for the plugin's output");
-        MockHost {
+        let host = MockHost {
             state: Box::new(State {
                 arch: Cell::new(arch::X86_64),
                 out_dir: dir.to_string_lossy().into_owned(),
@@ -99,12 +104,18 @@ impl MockHost {
                 unload: Cell::new(false),
                 replies: RefCell::default(),
                 hidden_fds: RefCell::default(),
+                services: RefCell::default(),
+                callers: RefCell::default(),
+                calls: Cell::new(services::CALLS),
                 log: Mutex::default(),
                 failure: Mutex::default(),
             }),
             api: Box::new(tables::API),
             plugin: None,
-        }
+        };
+        let context = core::ptr::from_ref::<State>(&host.state).cast_mut().cast();
+        host.state.calls.set(CallStackApi { context, ..services::CALLS });
+        host
     }
 
     /// Changes the guest's architecture ([`arch`]).
@@ -153,6 +164,30 @@ impl MockHost {
     /// Guest memory, as far as it is mapped.
     pub fn memory(&self, addr: u64, len: u64) -> Vec<u8> {
         self.state.memory.borrow().range(addr..addr + len).map(|(_, b)| *b).collect()
+    }
+
+    /// The return addresses of the calls in progress, innermost first. A mock host offers the service
+    /// `panda.callstack/1` itself.
+    pub fn set_callers(&self, callers: &[u64]) {
+        *self.state.callers.borrow_mut() = callers.to_vec();
+    }
+
+    /// Offers another plugin's service to the plugin under test.
+    pub fn offer<S: ServiceTable>(&self, table: &'static S) {
+        let table = core::ptr::from_ref(table).cast();
+        self.state.services.borrow_mut().push((S::ID.to_owned(), table));
+    }
+
+    /// The table of a service that the plugin offers.
+    pub fn service<S: ServiceTable>(&self) -> Option<S> {
+        let at = services::find(&self.state, S::ID)?;
+        // SAFETY: the plugin's table of that id, which says its size.
+        Some(unsafe { copy_prefix(at.cast::<S>()) })
+    }
+
+    /// What the functions of a service take for the processor.
+    pub fn raw_cpu(&self) -> *mut PandaCpu {
+        self.cpu()
     }
 
     /// The table plugins get, to make it older, newer or incomplete before loading one.
@@ -219,6 +254,7 @@ impl MockHost {
         if result != status::OK {
             self.state.callbacks.borrow_mut().clear();
             self.state.counters.borrow_mut().clear();
+            self.state.services.borrow_mut().clear();
             return Err(self.failure().unwrap_or_else(|| format!("status {result}")));
         }
         self.plugin = Some((entry, state));

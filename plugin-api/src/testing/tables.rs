@@ -7,6 +7,7 @@ use core::ffi::c_void;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::host::{Callback, Count, State};
+use super::services;
 use crate::abi::{
     ABI_MAJOR, ABI_MINOR, CallbackDesc, CountersApi, HostApi, MemApi, MonitorApi, OsApi, PandaCpu,
     PandaId, PandaPlugin, RegInfo, RegsApi, Str, arch, kind, level, reg_kind, service, status,
@@ -63,8 +64,8 @@ pub(super) const API: HostApi = HostApi {
     request_stop: Some(request_stop),
     plugin_failed: Some(plugin_failed),
     unload_self: Some(unload_self),
-    provide_service: None,
-    use_service: None,
+    provide_service: Some(services::provide_service),
+    use_service: Some(services::use_service),
     log_level: Some(log_level),
 };
 

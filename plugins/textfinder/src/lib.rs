@@ -37,7 +37,6 @@ struct Tap {
 
 impl Plugin for TextFinder {
     fn init(reg: &mut Registrar<Self>, args: &Args) -> Result<Self, Error> {
-        CallStack::follow(reg, |this: &mut TextFinder| &mut this.calls)?;
         reg.no_regs().virt_mem_after_read(|this, _, access| this.bytes_read += access.size)?;
         reg.virt_mem_after_write(Self::count)?;
         reg.no_regs().process_fork(|this, _, fork| {
@@ -50,7 +49,7 @@ impl Plugin for TextFinder {
         let path = args.path("output");
         Ok(TextFinder {
             reg: reg.clone(),
-            calls: CallStack::default(),
+            calls: CallStack::new(reg)?,
             taps: AddrMap::default(),
             loads: reg.counter(CounterKind::Loads)?,
             stores: reg.counter(CounterKind::Stores)?,
@@ -133,6 +132,7 @@ export_plugin! {
     TextFinder,
     name: "textfinder",
     about: "Counts the byte values written at each tap point",
+    requires: [CallStack::SERVICE],
     args: [
         Arg::path("output", "file to write").default("mem_report.bin"),
         Arg::bool("header", "begin the file with the size of a guest word").default("false"),

@@ -4,17 +4,6 @@ use plugin_api::testing::MockHost;
 
 use super::*;
 
-/// A call at `pc` that pushes its return address at `slot`.
-fn call(host: &MockHost, pc: u64, slot: u64) {
-    let bytes = [0xe8, 0, 0, 0, 0];
-    let asked = host.insn_translate(pc, &bytes);
-    assert!(asked);
-    host.insn_around(pc, asked, || {
-        host.set_reg("rsp", slot);
-        host.set_memory(slot, &(pc + 5).to_le_bytes());
-    });
-}
-
 fn words(report: &[u8]) -> Vec<[u64; 3]> {
     assert_eq!(report.len() % (24 + 1024), 0);
     let word = |b: &[u8]| u64::from_le_bytes(b.try_into().unwrap());
@@ -25,14 +14,13 @@ fn words(report: &[u8]) -> Vec<[u64; 3]> {
 fn histograms_by_tap_point_in_order() {
     let mut host = MockHost::new();
     host.load(&panda_plugin_entry_v1, &[]).unwrap();
-    host.set_reg("rsp", 0x8000);
     host.store_mem(0x3000, 0x9000, b"aab");
-    call(&host, 0x1000, 0x7ff8);
+    host.set_callers(&[0x1005]);
     host.store_mem(0x2000, 0x9000, b"x");
     // A nested call, then back: the caller is the outer one again.
-    call(&host, 0x1100, 0x7ff0);
+    host.set_callers(&[0x1105, 0x1005]);
     host.store_mem(0x2000, 0x9000, b"y");
-    host.set_reg("rsp", 0x7ff8);
+    host.set_callers(&[0x1005]);
     host.store_mem(0x2000, 0x9000, b"x");
     host.load_mem(0x2000, 0x9000, b"12345678");
     host.unload();

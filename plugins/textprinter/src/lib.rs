@@ -30,7 +30,7 @@ enum Mode {
 impl Plugin for TextPrinter {
     fn init(reg: &mut Registrar<Self>, args: &Args) -> Result<Self, Error> {
         let list = TapList::read(&args.path("taps"), args.given("taps"))?;
-        CallStack::follow(reg, |this: &mut TextPrinter| &mut this.calls)?;
+        let calls = CallStack::new(reg)?;
         let (mode, file) = match list {
             Some(list) => {
                 reg.virt_mem_after_write(Self::print_bytes)?;
@@ -42,7 +42,7 @@ impl Plugin for TextPrinter {
             }
         };
         let file = if args.given("output") { args.str("output") } else { file };
-        Ok(TextPrinter { calls: CallStack::default(), output: reg.output(file)?, mode })
+        Ok(TextPrinter { calls, output: reg.output(file)?, mode })
     }
 
     /// A text that is still being written belongs to the process that writes it.
@@ -58,7 +58,7 @@ impl Plugin for TextPrinter {
 }
 
 impl TextPrinter {
-    fn tap(calls: &mut CallStack, cpu: &Cpu<'_>, pc: u64) -> Tap {
+    fn tap(calls: &CallStack, cpu: &Cpu<'_>, pc: u64) -> Tap {
         let caller = calls.caller(cpu).unwrap_or(0);
         Tap { caller, pc, address_space: cpu.address_space() }
     }
@@ -68,7 +68,7 @@ impl TextPrinter {
         if !list.has_pc(access.pc) {
             return;
         }
-        let tap = Self::tap(&mut self.calls, cpu, access.pc);
+        let tap = Self::tap(&self.calls, cpu, access.pc);
         if !list.has(tap) {
             return;
         }
@@ -91,7 +91,7 @@ impl TextPrinter {
         if !texts.concerned(access.pc, access.data) {
             return;
         }
-        let tap = Self::tap(&mut self.calls, cpu, access.pc);
+        let tap = Self::tap(&self.calls, cpu, access.pc);
         texts.write(tap, access.addr, access.data, cpu.word_size(), &mut self.output);
     }
 
@@ -106,6 +106,7 @@ export_plugin! {
     TextPrinter,
     name: "textprinter",
     about: "Prints the text a guest writes to memory",
+    requires: [CallStack::SERVICE],
     args: [
         Arg::path("taps", "tap points to watch; all stores if the file is not there")
             .default("tap_points.txt"),
