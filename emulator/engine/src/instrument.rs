@@ -15,7 +15,7 @@ use std::rc::Rc;
 use emu_ir::{Addr, Block, Builder, CounterSite, HookKind, HookSite, Inst, Op, TrapKind, Ty, Val};
 use plugin_api::abi::{block_exit, flags, kind};
 
-use crate::registry::{Registry, Subscription};
+use crate::registry::{OwnerId, Registry, Subscription};
 
 /// Whether subscriptions of this kind live in translated code (as opposed to events the engine
 /// reports itself).
@@ -35,16 +35,19 @@ pub fn is_compiled_in(kind: u32) -> bool {
     )
 }
 
-/// Bits of an instruction's verdict: which of the plan's `insn_exec` owners want it, by index.
-pub type Verdict = u64;
+/// An instruction's verdict: 0 when nobody asked for it, otherwise the number of the set of plugins that did
+/// ([`Plan::verdict`]). Any number of plugins may ask.
+pub type Verdict = u32;
 
 /// The subscriptions a block is instrumented for: a snapshot of the registry, grouped by hook.
 #[derive(Debug, Default)]
 pub struct Plan {
     /// Epoch of the registry the plan was made from.
     pub epoch: u64,
-    /// insn_translate subscriptions, in order; verdict bit i belongs to entry i.
+    /// insn_translate subscriptions, in order.
     pub translate: Vec<Rc<Subscription>>,
+    /// Who asked, by verdict less one. A run has few different sets.
+    asked: Vec<Box<[OwnerId]>>,
     hooks: [Vec<Rc<Subscription>>; 8],
     /// Counters of retired instructions: (address of the u64, what to add per event).
     pub insns: Vec<(usize, u64)>,
@@ -92,6 +95,25 @@ impl Plan {
     /// The subscriptions of a hook.
     pub fn hook(&self, kind: HookKind) -> &[Rc<Subscription>] {
         &self.hooks[kind as usize]
+    }
+
+    /// The verdict on an instruction that these plugins asked for.
+    pub fn verdict(&mut self, owners: &[OwnerId]) -> Verdict {
+        if owners.is_empty() {
+            return 0;
+        }
+        let known = self.asked.iter().position(|set| **set == *owners);
+        let at = known.unwrap_or_else(|| {
+            self.asked.push(owners.into());
+            self.asked.len() - 1
+        });
+        at as Verdict + 1
+    }
+
+    /// The plugins behind a verdict.
+    fn owners(&self, verdict: Verdict) -> &[OwnerId] {
+        let at = (verdict as usize).checked_sub(1);
+        at.and_then(|n| self.asked.get(n)).map_or(&[], |set| set)
     }
 
     /// Whether blocks must be basic blocks: somebody watches their boundaries.
@@ -459,17 +481,13 @@ impl Writer<'_> {
 
     /// Hooks of the plugins that asked for this instruction.
     fn insn_hooks(&mut self, kind: HookKind, verdict: Verdict) {
-        if verdict == 0 {
+        let plan = self.plan;
+        let owners = plan.owners(verdict);
+        if owners.is_empty() {
             return;
         }
-        let plan = self.plan;
         for sub in plan.hook(kind) {
-            let asked = plan
-                .translate
-                .iter()
-                .enumerate()
-                .any(|(n, t)| t.owner == sub.owner && verdict >> n.min(63) & 1 != 0);
-            if asked {
+            if owners.contains(&sub.owner) {
                 self.hook(kind, sub, Ty::I64, Val::NONE, Val::NONE);
             }
         }

@@ -55,6 +55,38 @@ fn insn_exec_fires_for_asked_instructions_only_and_counts_exactly(tier: Tier) {
     assert_eq!(g.engine.shared().retired(), 16);
 }
 
+fn any_number_of_plugins_see_only_what_they_asked_for(tier: Tier) {
+    const PLUGINS: u32 = 100;
+    /// Asks for `nop` when the user data is even, for `dec ecx` when it is odd.
+    unsafe extern "C" fn ask(
+        user: *mut c_void,
+        _: *mut PandaCpu,
+        _: u64,
+        bytes: *const u8,
+        _: u32,
+    ) -> u32 {
+        let wanted = if user as usize % 2 == 0 { 0x90 } else { 0xff };
+        // SAFETY: an instruction has a first byte.
+        u32::from(unsafe { *bytes } == wanted)
+    }
+    let mut g = guest(tier, |a, _| nop_loop(a, 3));
+    let logs: Vec<Log> = (0..PLUGINS).map(|_| Log::default()).collect();
+    for (n, log) in logs.iter().enumerate() {
+        let owner = n as u32 + 1;
+        let question = ask as *const () as usize;
+        g.engine.shared().register(OwnerId(owner), kind::INSN_TRANSLATE, question, n, 0).unwrap();
+        g.record(owner, kind::INSN_EXEC, log);
+    }
+    g.until_trap();
+    let start = g.code;
+    for (n, log) in logs.iter().enumerate() {
+        // `mov ecx, imm32` has five bytes, `nop` one.
+        let at = if n % 2 == 0 { 5 } else { 6 };
+        let pcs: Vec<u64> = log.borrow().iter().map(|s| s.pc - start).collect();
+        assert_eq!(pcs, [at; 3], "plugin {n}");
+    }
+}
+
 fn blocks_are_entered_and_left_once_each(tier: Tier) {
     let mut g = guest(tier, |a, _| nop_loop(a, 3));
     let log = Log::default();
@@ -302,6 +334,7 @@ macro_rules! by_each_tier {
 
 by_each_tier! {
     insn_exec_fires_for_asked_instructions_only_and_counts_exactly
+    any_number_of_plugins_see_only_what_they_asked_for
     blocks_are_entered_and_left_once_each
     accesses_are_reported_once_with_their_values
     a_faulting_access_is_not_reported

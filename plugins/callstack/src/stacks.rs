@@ -62,7 +62,8 @@ impl Thread {
     /// The calls of the stack that `sp` is on.
     fn calls(&mut self, sp: u64) -> &mut Vec<Call> {
         let stack = &self.stacks[self.current];
-        if !stack.holds(sp) && !(stack.calls.is_empty() && self.stacks.len() == 1) {
+        let fresh = stack.calls.is_empty() && self.stacks.len() == 1;
+        if !fresh && !stack.holds(sp) {
             self.switch(sp);
         }
         &mut self.stacks[self.current].calls

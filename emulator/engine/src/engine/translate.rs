@@ -178,8 +178,8 @@ impl Engine {
                 all.push(0);
                 continue;
             }
-            let mut verdict: Verdict = 0;
-            for (n, sub) in self.plan.translate.iter().enumerate() {
+            let mut owners = Vec::new();
+            for sub in &self.plan.translate {
                 if !sub.enabled() {
                     continue;
                 }
@@ -190,10 +190,11 @@ impl Engine {
                     let user = sub.cell.user.get() as *mut _;
                     f(user, cpu.cast(), insn.pc, bytes.as_ptr(), len as u32)
                 };
-                if yes != 0 {
-                    verdict |= 1 << n.min(63);
+                if yes != 0 && owners.last() != Some(&sub.owner) {
+                    owners.push(sub.owner);
                 }
             }
+            let verdict = self.plan.verdict(&owners);
             page.insert(insn.pc, verdict);
             all.push(verdict);
         }
