@@ -10,6 +10,7 @@
 //! or hook, so counters are exact wherever somebody can look. When a fault leaves a block between
 //! two payments, [`owed`] says what is missing.
 
+use core::cell::RefCell;
 use std::rc::Rc;
 
 use emu_ir::{Addr, Block, Builder, CounterSite, HookKind, HookSite, Inst, Op, TrapKind, Ty, Val};
@@ -47,7 +48,7 @@ pub struct Plan {
     /// insn_translate subscriptions, in order.
     pub translate: Vec<Rc<Subscription>>,
     /// Who asked, by verdict less one. A run has few different sets.
-    asked: Vec<Box<[OwnerId]>>,
+    asked: RefCell<Vec<Rc<[OwnerId]>>>,
     hooks: [Vec<Rc<Subscription>>; 8],
     /// Counters of retired instructions: (address of the u64, what to add per event).
     pub insns: Vec<(usize, u64)>,
@@ -98,22 +99,23 @@ impl Plan {
     }
 
     /// The verdict on an instruction that these plugins asked for.
-    pub fn verdict(&mut self, owners: &[OwnerId]) -> Verdict {
+    pub fn verdict(&self, owners: &[OwnerId]) -> Verdict {
         if owners.is_empty() {
             return 0;
         }
-        let known = self.asked.iter().position(|set| **set == *owners);
+        let mut asked = self.asked.borrow_mut();
+        let known = asked.iter().position(|set| **set == *owners);
         let at = known.unwrap_or_else(|| {
-            self.asked.push(owners.into());
-            self.asked.len() - 1
+            asked.push(owners.into());
+            asked.len() - 1
         });
         at as Verdict + 1
     }
 
-    /// The plugins behind a verdict.
-    fn owners(&self, verdict: Verdict) -> &[OwnerId] {
-        let at = (verdict as usize).checked_sub(1);
-        at.and_then(|n| self.asked.get(n)).map_or(&[], |set| set)
+    /// The plugins behind a verdict; `None` for 0.
+    fn owners(&self, verdict: Verdict) -> Option<Rc<[OwnerId]>> {
+        let at = (verdict as usize).checked_sub(1)?;
+        self.asked.borrow().get(at).cloned()
     }
 
     /// Whether blocks must be basic blocks: somebody watches their boundaries.
@@ -482,10 +484,7 @@ impl Writer<'_> {
     /// Hooks of the plugins that asked for this instruction.
     fn insn_hooks(&mut self, kind: HookKind, verdict: Verdict) {
         let plan = self.plan;
-        let owners = plan.owners(verdict);
-        if owners.is_empty() {
-            return;
-        }
+        let Some(owners) = plan.owners(verdict) else { return };
         for sub in plan.hook(kind) {
             if owners.contains(&sub.owner) {
                 self.hook(kind, sub, Ty::I64, Val::NONE, Val::NONE);
