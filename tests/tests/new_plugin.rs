@@ -1,5 +1,5 @@
 //! `host plugin new`: what it writes builds with the language's own tools, outside the workspace, and
-//! runs.
+//! runs. Projects in Rust: `binaries.rs`.
 
 use std::path::Path;
 use std::process::Command;
@@ -46,16 +46,6 @@ fn projects_in_c_and_cpp_build_check_and_run() {
         run(&project, "make", &[&strict, &host, "check"]);
         loads_and_runs(&dir, &project.join("panda_my_calls.so"));
     }
-}
-
-#[test]
-fn a_project_in_rust_builds_passes_its_test_and_runs() {
-    let dir = TempDir::new();
-    let project = new_project(&dir, "rust");
-    let text = run(&project, env!("CARGO"), &["test", "--quiet", "--offline"]);
-    assert!(text.contains("1 passed"), "{text}");
-    run(&project, env!("CARGO"), &["build", "--quiet", "--offline"]);
-    loads_and_runs(&dir, &project.join("target/debug/libpanda_my_calls.so"));
 }
 
 #[test]
