@@ -129,6 +129,20 @@ pub enum WitnessError {
 /// `at` is the address of the symbol [`SYMBOL`] in a library that is never unmapped, and
 /// `minor_built` what its entry says.
 pub unsafe fn check(at: *const core::ffi::c_void, minor_built: u32) -> Result<(), WitnessError> {
+    // SAFETY: promised by the caller.
+    unsafe { check_as(at, minor_built, crate::abi::ABI_MINOR) }
+}
+
+/// The same as a host of another minor version would, for tests of both directions.
+///
+/// # Safety
+/// As for [`check`].
+#[doc(hidden)]
+pub unsafe fn check_as(
+    at: *const core::ffi::c_void,
+    minor_built: u32,
+    host_minor: u32,
+) -> Result<(), WitnessError> {
     if at.is_null() {
         return Err(WitnessError::Unreadable("no address".to_owned()));
     }
@@ -145,9 +159,8 @@ pub unsafe fn check(at: *const core::ffi::c_void, minor_built: u32) -> Result<()
     };
     let ours = WitnessRef::LAYOUT;
     // The newer side is the implementation: it may have more.
-    let (old, new) =
-        if minor_built > crate::abi::ABI_MINOR { (ours, theirs) } else { (theirs, ours) };
-    let same_minor = minor_built == crate::abi::ABI_MINOR;
+    let (old, new) = if minor_built > host_minor { (ours, theirs) } else { (theirs, ours) };
+    let same_minor = minor_built == host_minor;
     // Globals of its own: shared ones keep pointers into the plugin.
     let Err(errors) = check_layout_compatibility_with_globals(old, new, &CheckingGlobals::new())
     else {
@@ -158,7 +171,11 @@ pub unsafe fn check(at: *const core::ffi::c_void, minor_built: u32) -> Result<()
             let tolerated = match difference {
                 // Of the crate, not of the interface.
                 AbiInstability::PackageVersion(_) => true,
-                AbiInstability::FieldCountMismatch(_) | AbiInstability::Size(_) => !same_minor,
+                // The older side is the expected one: the newer may only have more.
+                AbiInstability::FieldCountMismatch(pair) => {
+                    !same_minor && pair.found >= pair.expected
+                }
+                AbiInstability::Size(pair) => !same_minor && pair.found >= pair.expected,
                 _ => false,
             };
             if !tolerated {

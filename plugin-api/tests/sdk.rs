@@ -278,6 +278,58 @@ fn a_host_with_a_short_table_is_tolerated() {
     host.load(&panda_plugin_entry_v1, &[]).unwrap();
 }
 
+/// Loads the probe and lets it see something; whether it started.
+fn tolerates(change: impl FnOnce(&mut abi::HostApi), what: &str) -> bool {
+    ACT.with(|a| *a.borrow_mut() = "mem");
+    let mut host = MockHost::new();
+    change(host.api_mut());
+    host.set_memory(0x100, b"ab");
+    match host.load(&panda_plugin_entry_v1, &[]) {
+        Ok(()) => {
+            host.block(0x1000, 1);
+            assert_eq!(host.failure(), None, "{what}");
+            host.monitor("hello");
+            host.unload();
+            true
+        }
+        Err(reason) => {
+            let known =
+                reason.contains("not supported by this host") || reason.starts_with("status ");
+            assert!(known, "{what}: {reason}");
+            false
+        }
+    }
+}
+
+#[test]
+fn any_function_may_be_missing_and_the_table_may_end_anywhere() {
+    let first = core::mem::offset_of!(abi::HostApi, log);
+    let word = size_of::<usize>();
+    let functions = (size_of::<abi::HostApi>() - first) / word;
+    let mut started = (0, 0);
+    for n in 0..functions {
+        let at = first + n * word;
+        let missing = |api: &mut abi::HostApi| {
+            // SAFETY: the slot of an optional function, for which null is a value.
+            unsafe { core::ptr::from_mut(api).cast::<u8>().add(at).cast::<usize>().write(0) };
+        };
+        started.0 += u32::from(tolerates(missing, &format!("no function at {at}")));
+        let short = |api: &mut abi::HostApi| api.struct_size = at as u32;
+        started.1 += u32::from(tolerates(short, &format!("{at} bytes")));
+    }
+    // What it cannot do without: tables, and registering.
+    assert_eq!(started.0 as usize, functions - 2);
+    // Everything behind register_cb may be cut off.
+    assert_eq!(started.1 as usize, functions - 3);
+}
+
+#[test]
+fn hosts_of_other_minor_versions_are_tolerated() {
+    for minor in [0, abi::ABI_MINOR, abi::ABI_MINOR + 1, u32::MAX] {
+        assert!(tolerates(|api| api.abi_minor = minor, &format!("host of minor version {minor}")));
+    }
+}
+
 #[test]
 fn payloads_of_other_sizes_are_tolerated() {
     #[repr(C)]

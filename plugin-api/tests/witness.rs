@@ -96,6 +96,8 @@ drifted!(reordered: struct_size: u32, insn_count: u32, size: u64, pc: u64);
 drifted!(retyped: struct_size: u32, insn_count: u32, pc: u64, size: u32, more: u32);
 drifted!(longer: struct_size: u32, insn_count: u32, pc: u64, size: u64, hash: u64);
 
+drifted!(shorter: struct_size: u32, insn_count: u32, pc: u64);
+
 fn place(result: Result<(), WitnessError>) -> String {
     match result {
         Err(WitnessError::Differs { place, difference }) => format!("{place}: {difference}"),
@@ -124,6 +126,31 @@ fn a_newer_minor_version_may_append_but_not_reorder() {
     assert_eq!(check(&longer::HEADER, ABI_MINOR + 1), Ok(()));
     assert!(check(&reordered::HEADER, ABI_MINOR + 1).is_err());
     assert!(check(&retyped::HEADER, ABI_MINOR + 1).is_err());
+}
+
+/// abi_stable alone refuses an older plugin in a newer host: the newer side must be the implementation.
+#[test]
+fn an_older_plugin_with_shorter_structures_loads_in_a_newer_host() {
+    let check = |header: &'static LibHeader, built, host| {
+        // SAFETY: a static header of this very program.
+        unsafe { witness::check_as(std::ptr::from_ref(header).cast(), built, host) }
+    };
+    assert_eq!(check(&shorter::HEADER, 0, 1), Ok(()));
+    assert!(check(&shorter::HEADER, 1, 1).is_err(), "not within one minor version");
+    assert!(check(&shorter::HEADER, 2, 1).is_err(), "nor in a newer plugin");
+    assert!(check(&reordered::HEADER, 0, 1).is_err());
+    assert!(check(&longer::HEADER, 0, 1).is_err());
+}
+
+/// abi_stable's own text has hundreds of lines.
+#[test]
+fn a_refusal_has_few_lines_and_names_structure_field_and_sizes() {
+    for header in [&reordered::HEADER, &retyped::HEADER, &longer::HEADER, &shorter::HEADER] {
+        let text = check(header, ABI_MINOR).unwrap_err().to_string();
+        assert!(text.lines().count() <= 5 && text.len() < 500, "{text}");
+        assert!(text.contains("structure BlockInfo"), "{text}");
+        assert!(text.contains("in the plugin") && text.contains("in this host"), "{text}");
+    }
 }
 
 #[test]

@@ -92,6 +92,70 @@ fn wrong_entries_are_refused_with_a_reason() {
     }
 }
 
+#[test]
+fn versions_in_every_combination() {
+    let read = |major, built, required, size| {
+        let entry = PluginEntry {
+            abi_major: major,
+            abi_minor_built: built,
+            abi_minor_required: required,
+            struct_size: size,
+            ..ENTRY
+        };
+        // SAFETY: a whole entry; a longer one is not read beyond what this host knows.
+        unsafe { Entry::read(&entry) }.map(|e| e.api)
+    };
+    let (major, size) = (plugin_api::abi::ABI_MAJOR, PluginEntry::SIZE);
+    let newest = ABI_MINOR + 3;
+    for built in 0..=newest {
+        for required in 0..=newest {
+            for longer in [0, 8, 4096] {
+                let result = read(major, built, required, size + longer);
+                let what = format!("built for {built}, requires {required}, {longer} bytes more");
+                if required <= ABI_MINOR {
+                    assert_eq!(result, Ok((major, built)), "{what}");
+                } else {
+                    assert_eq!(result, Err(EntryError::MinorTooNew { theirs: required }), "{what}");
+                }
+            }
+        }
+    }
+    // The major version is looked at before anything else could be misunderstood.
+    for other in [0, major + 1, u32::MAX] {
+        for size in [0, 24, size, 4096] {
+            assert_eq!(read(other, 0, 0, size), Err(EntryError::Major { theirs: other }));
+        }
+    }
+    for short in [0, 23, 24, size - 1] {
+        assert_eq!(
+            read(major, 0, 0, short),
+            Err(EntryError::TooSmall { size: short, least: size })
+        );
+    }
+}
+
+#[test]
+fn unknown_types_of_arguments_are_refused_by_name() {
+    static ARGS: [plugin_api::abi::ArgDesc; 1] = [plugin_api::abi::ArgDesc {
+        name: Str::new("colour"),
+        kind: 99,
+        flags: 0,
+        default: Str::EMPTY,
+        help: Str::EMPTY,
+        choices: core::ptr::null(),
+        choices_count: 0,
+        reserved: 0,
+    }];
+    let entry = PluginEntry { args: ARGS.as_ptr(), args_count: 1, ..ENTRY };
+    // SAFETY: a whole entry.
+    let entry = unsafe { Entry::read(&entry) }.unwrap();
+    let given = [("colour".to_owned(), GivenValue::Text("red".to_owned()))];
+    let error = emu_abi::check_args(&entry.args, &given).unwrap_err().to_string();
+    assert!(error.contains("colour"), "{error}");
+    // Not given, it hurts nobody.
+    assert!(emu_abi::check_args(&entry.args, &[]).is_ok());
+}
+
 unsafe extern "C" fn at_pc(user: *mut c_void, _: *mut PandaCpu, _: u64) {
     // SAFETY: the user data of the registrations below.
     unsafe { *user.cast::<u64>() += 1 };
