@@ -355,6 +355,8 @@ typedef struct panda_regs_api {
     uint32_t (*read_u64)(panda_cpu *cpu, uint32_t id, uint64_t *value);
     uint64_t (*pc)(panda_cpu *cpu);
     uint64_t (*sp)(panda_cpu *cpu);
+    /* Several registers of at most eight bytes; zero-extended. Stops at the first that cannot be read. Since 1.1. */
+    uint32_t (*read_u64s)(panda_cpu *cpu, const uint32_t *ids, uint64_t *values, uint32_t count);
 } panda_regs_api;
 
 /* The guest and its operating system. */

@@ -73,6 +73,7 @@ layouts! {
     RegInfo = panda_reg_info { struct_size, id, name, size, kind }
     RegsApi = panda_regs_api {
         struct_size, reserved, count, describe, by_name, read, write, read_u64, pc, sp,
+        read_u64s,
     }
     OsApi = panda_os_api {
         struct_size, reserved, arch, word_size, program, out_dir, syscall_name, pid, tid, retired,

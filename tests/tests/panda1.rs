@@ -391,6 +391,20 @@ fn arguments_arrive_however_they_are_given() {
 }
 
 #[test]
+fn validation_accepts_a_plugin_with_functions_for_others() {
+    let dir = TempDir::new();
+    let plugin = build(&dir, "provider.c");
+    let out = Command::new(build_dir().join("host"))
+        .args(["plugin", "validate", &library(&plugin, Width::W64)])
+        .output()
+        .expect("the host starts");
+    let report = String::from_utf8_lossy(&out.stdout);
+    assert!(out.status.success(), "{report}");
+    let exports = "pass  exports        a PANDA 1 plugin, whose functions other plugins may call\n";
+    assert!(report.contains(exports), "{report}");
+}
+
+#[test]
 fn plugins_call_each_other() {
     let dir = TempDir::new();
     let (provider, consumer) = (build(&dir, "provider.c"), build(&dir, "consumer.cpp"));

@@ -137,7 +137,7 @@ fn checks_are_chosen_and_written_as_json() {
         &["--json", "--include", "load", "--include", "init", "--exclude", "init"],
     );
     let expected = format!(
-        "[{{\"file\":\"{}\",\"check\":\"load\",\"result\":\"pass\",\"note\":\"syscalls {}, API 1.0\"}}]\n",
+        "[{{\"file\":\"{}\",\"check\":\"load\",\"result\":\"pass\",\"note\":\"syscalls {}, API 1.1\"}}]\n",
         library.display(),
         env!("CARGO_PKG_VERSION")
     );

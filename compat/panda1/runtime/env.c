@@ -49,14 +49,32 @@ bool panda1_env_start(void)
     return true;
 }
 
-CPUState *panda1_env_load(panda_cpu *cpu, const uint64_t *pc)
+static void read_registers(panda_cpu *cpu, uint64_t *values)
 {
     unsigned n;
+    memset(values, 0, panda1_register_count * sizeof *values);
+    if (panda1.regs->struct_size > offsetof(panda_regs_api, read_u64s) && panda1.regs->read_u64s) {
+        panda1.regs->read_u64s(cpu, ids, values, panda1_register_count);
+        return;
+    }
+    /* A host of version 1.0. */
+    for (n = 0; n < panda1_register_count; n++)
+        panda1.regs->read_u64(cpu, ids[n], &values[n]);
+}
+
+CPUState *panda1_env_load(panda_cpu *cpu, const uint64_t *pc)
+{
+    uint64_t values[MOST_REGISTERS];
+    unsigned n;
     live.host_cpu = cpu;
+    read_registers(cpu, values);
+    /* The first one is the program counter. */
     for (n = 1; n < panda1_register_count; n++) {
-        uint64_t value = 0;
-        panda1.regs->read_u64(cpu, ids[n], &value);
-        memcpy((char *)&live + panda1_registers[n].offset, &value, panda1_registers[n].size);
+        char *field = (char *)&live + panda1_registers[n].offset;
+        if (panda1_registers[n].size == sizeof(uint64_t))
+            memcpy(field, &values[n], sizeof(uint64_t));
+        else
+            memcpy(field, &values[n], sizeof(uint32_t));
     }
     panda1_target_derived(&live, pc ? *pc : panda1.regs->pc(cpu));
     loaded = live;
@@ -67,6 +85,8 @@ bool panda1_env_store(CPUState *env)
 {
     bool changed = false;
     unsigned n;
+    if (!memcmp(env, &loaded, sizeof loaded))
+        return false;
     for (n = 0; n < panda1_register_count; n++) {
         const char *now = (const char *)env + panda1_registers[n].offset;
         if (memcmp(now, (const char *)&loaded + panda1_registers[n].offset, panda1_registers[n].size)) {

@@ -4,7 +4,7 @@
  * The guest lives in the host's process: it may change the current directory, and sees open descriptors. So the
  * plugin's calls of fopen and fclose arrive here, since symbols of the library itself come first. Relative names mean
  * what they meant when the plugin was loaded, files to be written go to the host's output directory, and descriptors
- * are kept out of the guest's way.
+ * are kept out of the guest's way, those of stdout and stderr as well.
  */
 #include <dlfcn.h>
 
@@ -35,6 +35,48 @@ void panda1_files_end(void)
 {
     free(start_dir);
     start_dir = NULL;
+}
+
+/* A copy of a descriptor where the guest does not come. */
+static int32_t high_copy(int fd)
+{
+    const int copy = fcntl(fd, F_DUPFD_CLOEXEC, FLOOR);
+    if (copy >= 0)
+        panda1.os->hide_fd(panda1.self, copy, 1);
+    return copy;
+}
+
+static void give_back(FILE *file, int fd, int32_t copy)
+{
+    if (copy < 0)
+        return;
+    fflush(file);
+#ifdef __GLIBC__
+    file->_fileno = fd;
+#endif
+    panda1.os->hide_fd(panda1.self, copy, 0);
+    close(copy);
+}
+
+/* Programs close their stdout when they end, and may turn it elsewhere. The streams are those of the C library, which
+ * all plugins share. */
+void panda1_output_start(panda1_group *group)
+{
+    group->output = group->errors = -1;
+#ifdef __GLIBC__
+    group->output = high_copy(1);
+    group->errors = high_copy(2);
+    if (group->output >= 0)
+        stdout->_fileno = group->output;
+    if (group->errors >= 0)
+        stderr->_fileno = group->errors;
+#endif
+}
+
+void panda1_output_end(panda1_group *group)
+{
+    give_back(stdout, 1, group->output);
+    give_back(stderr, 2, group->errors);
 }
 
 /* Moves a file that was opened while the guest runs above its descriptors. */

@@ -43,6 +43,7 @@ bool panda1_group_join(void)
             panda1.group = NULL;
             return false;
         }
+        panda1_output_start(panda1.group);
     }
     for (end = &panda1.group->members; *end; end = &(*end)->next)
         ;
@@ -61,10 +62,12 @@ void panda1_group_leave(void)
     if (*at)
         *at = panda1.member.next;
     group->insn_left = 0;
-    if (!group->members)
+    if (!group->members) {
+        panda1_output_end(group);
         g_free(group);
-    else if (group->provider == &panda1.member)
+    } else if (group->provider == &panda1.member) {
         provide(group->members);
+    }
     panda1.group = NULL;
 }
 

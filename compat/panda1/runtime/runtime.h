@@ -43,6 +43,9 @@ typedef struct panda1_group {
     uint64_t insn_pc;
     uint32_t insn_left;
     uint32_t insn_wanted;
+    /* What stdout and stderr write to, or -1. */
+    int32_t output;
+    int32_t errors;
 } panda1_group;
 
 struct panda1 {
@@ -100,6 +103,9 @@ void panda1_args_end(void);
 /* files.c */
 void panda1_files_start(void);
 void panda1_files_end(void);
+/* Parts stdout and stderr from the guest's descriptors, and gives them back. */
+void panda1_output_start(panda1_group *group);
+void panda1_output_end(panda1_group *group);
 
 /* point.c */
 void panda1_point_set(panda_cpu *cpu, CPUState *env);

@@ -6,7 +6,7 @@
 
 #include "runtime.h"
 
-/* A register and its field, which is at least as large. */
+/* A register and its field of four or eight bytes, which is at least as large. */
 typedef struct panda1_register {
     const char *name; /* the host's */
     uint32_t offset;

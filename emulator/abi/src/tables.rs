@@ -37,6 +37,7 @@ pub(crate) static REGS: RegsApi = RegsApi {
     read_u64: Some(regs_read_u64),
     pc: Some(regs_pc),
     sp: Some(regs_sp),
+    read_u64s: Some(regs_read_u64s),
 };
 
 pub(crate) static OS: OsApi = OsApi {
@@ -230,6 +231,31 @@ unsafe extern "C" fn regs_read_u64(cpu: Cpu, id: u32, out: *mut u64) -> u32 {
             return if known { status::TOO_SMALL } else { status::UNKNOWN };
         }
         *out = u64::from_le_bytes(buf);
+    }
+    status::OK
+}
+
+unsafe extern "C" fn regs_read_u64s(
+    cpu: Cpu,
+    ids: *const u32,
+    values: *mut u64,
+    count: u32,
+) -> u32 {
+    // SAFETY: see the module.
+    unsafe {
+        if count > 0 && (ids.is_null() || values.is_null()) {
+            return status::INVALID;
+        }
+        let Some((shared, header)) = of(cpu) else { return status::NOT_NOW };
+        let arch = shared.arch();
+        for n in 0..count as usize {
+            let mut buf = [0; 8];
+            if arch.read_reg(header, *ids.add(n), &mut buf).is_none() {
+                // It says why.
+                return regs_read_u64(cpu, *ids.add(n), values.add(n));
+            }
+            *values.add(n) = u64::from_le_bytes(buf);
+        }
     }
     status::OK
 }

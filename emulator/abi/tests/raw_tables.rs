@@ -9,8 +9,8 @@ use std::process::Command;
 
 use emu_abi::{Entry, EntryError, GivenValue};
 use plugin_api::abi::{
-    ABI_MINOR, AnyFn, CallbackDesc, HostApi, InitInfo, PandaCpu, PandaPlugin, PluginEntry, Str,
-    kind, service, status,
+    ABI_MINOR, AnyFn, CallbackDesc, HostApi, InitInfo, PandaCpu, PandaPlugin, PluginEntry, RegsApi,
+    Str, kind, service, status,
 };
 use support::Guest;
 
@@ -225,6 +225,58 @@ fn another_plugins_subscription_cannot_be_touched() {
         }
     });
     assert_eq!(guest.engine.shared().registry.borrow().iter().count(), 1);
+}
+
+/// Runs before each block is translated; adds to the number that `user` points to.
+unsafe extern "C" fn read_several(user: *mut c_void, cpu: *mut PandaCpu, _: u64) {
+    // SAFETY: `several_registers_are_read_at_once` put the table's address behind the number.
+    unsafe {
+        let [runs, regs] = &mut *user.cast::<[u64; 2]>();
+        let regs = &*(*regs as *const RegsApi);
+        let read = regs.read_u64s.unwrap();
+        // rcx, rsp, rflags; then one that does not exist, and xmm0.
+        let (good, bad, wide) = ([1, 4, 17], [1, 9999, 4], [32]);
+        let mut values = [7; 3];
+        assert_eq!(read(cpu, good.as_ptr(), values.as_mut_ptr(), 3), status::OK);
+        for (id, value) in good.into_iter().zip(values) {
+            let mut single = 0;
+            assert_eq!(regs.read_u64.unwrap()(cpu, id, &mut single), status::OK);
+            assert_eq!(single, value);
+        }
+        let mut stopped = [7; 3];
+        assert_eq!(read(cpu, bad.as_ptr(), stopped.as_mut_ptr(), 3), status::UNKNOWN);
+        assert_eq!(stopped, [values[0], 7, 7]);
+        assert_eq!(read(cpu, wide.as_ptr(), stopped.as_mut_ptr(), 1), status::TOO_SMALL);
+        let null = core::ptr::null_mut();
+        assert_eq!(read(null, good.as_ptr(), values.as_mut_ptr(), 3), status::NOT_NOW);
+        assert_eq!(read(cpu, good.as_ptr(), core::ptr::null_mut(), 3), status::INVALID);
+        assert_eq!(read(cpu, core::ptr::null(), core::ptr::null_mut(), 0), status::OK);
+        *runs += 1;
+    }
+}
+
+#[test]
+fn several_registers_are_read_at_once() {
+    thread_local! {
+        static USER: *mut [u64; 2] = Box::into_raw(Box::new([0; 2]));
+    }
+    let mut guest = Guest::new();
+    let _slot = with_init(&guest, |api, host, plugin| {
+        let user = USER.with(|u| *u);
+        let mut id = 0;
+        // SAFETY: as the contract says; the number is never freed.
+        unsafe {
+            (*user)[1] = api.get_extension.unwrap()(host, plugin, Str::new(service::REGS)) as u64;
+            let func = core::mem::transmute::<plugin_api::abi::PcFn, AnyFn>(read_several);
+            let desc = CallbackDesc { func: Some(func), user: user.cast(), ..desc(0) };
+            let register = api.register_cb.unwrap();
+            let kind = kind::BEFORE_BLOCK_TRANSLATE;
+            assert_eq!(register(host, plugin, kind, &desc, &mut id), status::OK);
+        }
+    });
+    guest.run();
+    // SAFETY: written on this thread.
+    assert!(USER.with(|u| unsafe { (**u)[0] }) > 0);
 }
 
 #[test]

@@ -137,8 +137,27 @@ pub static X86_64_REGISTERS: [RegDesc; 65] = descs(&ROWS64);
 pub static I386_REGISTERS: [RegDesc; 53] = descs(&ROWS32);
 
 fn find(long_mode: bool, id: u32) -> Option<&'static Row> {
-    let rows: &[Row] = if long_mode { &ROWS64 } else { &ROWS32 };
-    rows.iter().find(|r| r.desc.id == id)
+    // Plugins read registers in every callback.
+    let (rows, places): (&[Row], _) =
+        if long_mode { (&ROWS64, &PLACES64) } else { (&ROWS32, &PLACES32) };
+    rows.get(usize::from(*places.get(id as usize)?))
+}
+
+/// One more than the highest id.
+const IDS: usize = 87;
+
+static PLACES64: [u8; IDS] = places(&ROWS64);
+static PLACES32: [u8; IDS] = places(&ROWS32);
+
+/// The row of each id; 255 where there is none.
+const fn places<const N: usize>(rows: &[Row; N]) -> [u8; IDS] {
+    let mut out = [255; IDS];
+    let mut i = 0;
+    while i < N {
+        out[rows[i].desc.id as usize] = i as u8;
+        i += 1;
+    }
+    out
 }
 
 /// Reads register `id` into `buf`, little-endian; the number of bytes, or `None` for an unknown
@@ -175,7 +194,13 @@ pub fn read(cpu: &X86Cpu, long_mode: bool, id: u32, buf: &mut [u8]) -> Option<us
         Place::FpuDp => cpu.x87.last_dp,
         Place::Mxcsr => u64::from(cpu.mxcsr),
     };
-    out.copy_from_slice(&value.to_le_bytes()[..n]);
+    let bytes = value.to_le_bytes();
+    // Of a size known here a copy is a move, not a call.
+    match n {
+        8 => out.copy_from_slice(&bytes),
+        4 => out.copy_from_slice(&bytes[..4]),
+        _ => out.copy_from_slice(&bytes[..n]),
+    }
     Some(n)
 }
 

@@ -6,6 +6,9 @@ use plugin_api::abi::ENTRY_SYMBOL;
 /// Symbols that linkers add to any library.
 const LINKERS: &[&str] = &["_init", "_fini", "_edata", "_end", "__bss_start"];
 
+/// What every plugin that is built with `compat/panda1` exports.
+const PANDA1_INIT: &str = "init_plugin";
+
 fn parse(bytes: &[u8]) -> Result<object::File<'_>, String> {
     object::File::parse(bytes).map_err(|e| format!("it is not an ELF file: {e}"))
 }
@@ -33,6 +36,9 @@ pub fn exports(bytes: &[u8]) -> Result<String, String> {
         .filter(|n| !LINKERS.contains(&n.as_str()))
         .collect();
     others.sort();
+    if others.iter().any(|n| n == PANDA1_INIT) {
+        return Ok("a PANDA 1 plugin, whose functions other plugins may call".to_owned());
+    }
     if others.is_empty() {
         return Ok(String::new());
     }

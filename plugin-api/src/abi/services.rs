@@ -97,6 +97,9 @@ pub struct RegsApi {
     pub pc: Option<unsafe extern "C" fn(*mut PandaCpu) -> u64>,
     /// The stack pointer.
     pub sp: Option<unsafe extern "C" fn(*mut PandaCpu) -> u64>,
+    /// Reads several of at most eight bytes, zero-extended: (cpu, ids, where to store the values, how
+    /// many). Stops at the first that cannot be read. Since 1.1.
+    pub read_u64s: Option<unsafe extern "C" fn(*mut PandaCpu, *const u32, *mut u64, u32) -> u32>,
 }
 
 /// The guest and its operating system.

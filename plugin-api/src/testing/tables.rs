@@ -88,6 +88,7 @@ static REGS: RegsApi = RegsApi {
     read_u64: Some(regs_read_u64),
     pc: Some(regs_pc),
     sp: Some(regs_sp),
+    read_u64s: Some(regs_read_u64s),
 };
 
 static OS: OsApi = OsApi {
@@ -338,6 +339,19 @@ unsafe extern "C" fn regs_write(cpu: Cpu, id: u32, data: *const u8, size: u64) -
 
 fn reg(state: &State, id: u32) -> u64 {
     state.regs.borrow().get(&id).copied().unwrap_or(0)
+}
+
+unsafe extern "C" fn regs_read_u64s(
+    cpu: Cpu,
+    ids: *const u32,
+    values: *mut u64,
+    count: u32,
+) -> u32 {
+    (0..count as usize)
+        // SAFETY: the plugin gives arrays of that length.
+        .map(|n| unsafe { regs_read_u64(cpu, *ids.add(n), values.add(n)) })
+        .find(|s| *s != status::OK)
+        .unwrap_or(status::OK)
 }
 
 unsafe extern "C" fn regs_read_u64(cpu: Cpu, id: u32, out: *mut u64) -> u32 {
