@@ -269,6 +269,34 @@ fn hypercalls_are_answered_and_other_cpuids_executed() {
 }
 
 #[test]
+fn results_mean_what_they_meant_at_each_level() {
+    let dir = TempDir::new();
+    let source = root().join("tests/panda1/levels.c");
+    let makefile = MAKEFILE.replace("PLUGIN_NAME=syscalls", "PLUGIN_NAME=levels");
+    let counted =
+        compile(&dir, "counted", counted(Width::W64), Width::W64, &["-static", "-nostdlib"]);
+    // Ends with the low byte of EAX after CPUID.
+    let cpuid = r#"asm(".globl _start\n_start: mov $0xdeadbeef, %eax\ncpuid\nmov %eax, %edi\nand $0xff, %edi\n\
+                    mov $60, %eax\nsyscall\n");"#;
+    let cpuid = compile(&dir, "cpuid", cpuid, Width::W64, &["-static", "-nostdlib"]);
+    let executed = Case::new([&cpuid]).native().status.code();
+    for (level, asked, skipped) in
+        [("0", "asked again", false), ("1", "asked once", false), ("2", "asked once", true)]
+    {
+        let level = format!("PANDA_COMPAT_LEVEL={level}");
+        let args = ["TARGET_DIR=x86_64-linux-user", "-B", &level];
+        let (plugin, _) = make(&dir, "levels", &makefile, &source, &args);
+        let library = library(&plugin, Width::W64);
+        let out = hosted(&dir, &["--plugins", &library], &counted);
+        assert_eq!(out.stdout, format!("{asked}, 6 blocks\n"), "{level}: {}", out.stderr);
+        let out = hosted(&dir, &["--plugins", &library], &cpuid);
+        // Nobody changed a register: below level 2 CPUID is executed, by the host's model of it.
+        let code = out.status.code();
+        assert_eq!(code == Some(0xef), skipped, "{level}: {code:?}, natively {executed:?}");
+    }
+}
+
+#[test]
 fn kinds_of_whole_machines_are_accepted_and_explained() {
     let dir = TempDir::new();
     let plugin = build(&dir, "kinds.c");

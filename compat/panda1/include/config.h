@@ -39,10 +39,10 @@
 #define HOST_LONG_BITS 64
 
 /*
- * What the plugin was written for. It decides what before_block_exec returns:
- *   0  PANDA of 2012  bool
- *   1  PANDA 1        int (the default)
- *   2  PANDA 2        void
+ * What the plugin was written for. It decides what before_block_exec and guest_hypercall return:
+ *   0  PANDA of 2012  bool: retranslate; int
+ *   1  PANDA 1        int, ignored; int (the default)
+ *   2  PANDA 2        void; bool: handled
  */
 #ifndef PANDA_COMPAT_LEVEL
 #define PANDA_COMPAT_LEVEL 1

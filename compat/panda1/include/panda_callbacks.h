@@ -55,11 +55,14 @@ typedef enum panda_cb_type {
 } panda_cb_type;
 
 #if PANDA_COMPAT_LEVEL == 0
-typedef bool panda1_before_block_result;
+typedef bool panda1_before_block_result; /* as before_block_exec_invalidate_opt */
+typedef int panda1_hypercall_result;
 #elif PANDA_COMPAT_LEVEL == 1
 typedef int panda1_before_block_result;
+typedef int panda1_hypercall_result;
 #else
 typedef void panda1_before_block_result;
+typedef bool panda1_hypercall_result;
 #endif
 
 /* One member for each kind, under all of its names. Results are ignored unless said otherwise. */
@@ -92,9 +95,9 @@ typedef union panda_cb {
     int (*phys_mem_after_write)(CPUState *env, target_ulong pc, target_ulong addr, target_ulong size, void *buf);
     int (*phys_mem_read)(CPUState *env, target_ulong pc, target_ulong addr, target_ulong size, void *buf);
     int (*phys_mem_write)(CPUState *env, target_ulong pc, target_ulong addr, target_ulong size, void *buf);
-    /* The guest executes CPUID. Not 0, and a register changed (level 2: not 0): the instruction is skipped.
-     * Otherwise it is executed. */
-    int (*guest_hypercall)(CPUState *env);
+    /* The guest executes CPUID. Not 0, and a register changed (level 2: true): the instruction is skipped. Otherwise
+     * it is executed. */
+    panda1_hypercall_result (*guest_hypercall)(CPUState *env);
     /* not 0, or an answer through monitor_printf: the command was understood */
     int (*monitor)(Monitor *mon, const char *cmd);
     /* fcntl_flags_tbl and p are NULL; arg7 and arg8 are 0 */

@@ -95,11 +95,14 @@ static void before_block_exec_invalidate_opt(void *user, panda_cpu *cpu, const p
 
 static void before_block_exec(void *user, panda_cpu *cpu, const panda_block_info *block)
 {
+    const subscription *s = (const subscription *)user;
     scope outer;
     CPUState *env = enter(&outer, cpu, &block->pc);
     TranslationBlock tb = describe(env, block);
-    /* Its result is of another type at each level, and ignored at all of them. */
-    ((subscription *)user)->cb.before_block_exec(env, &tb);
+    if (s->level > 0)
+        s->cb.before_block_exec(env, &tb); /* int or void: ignored */
+    else if (s->cb.before_block_exec_invalidate_opt(env, &tb))
+        panda_do_flush_tb(); /* in 2012 the two kinds were one */
     leave(&outer, env);
 }
 
