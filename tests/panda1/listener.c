@@ -6,18 +6,22 @@
 #include "panda_plugin.h"
 
 static unsigned long calls;
+static void *handle;
 
 static int exec(CPUState *env, target_ulong pc)
 {
     unsigned char byte = 0;
     cpu_memory_rw_debug(env, pc, &byte, 1, 0);
     calls += byte == 0x90 ? 1 : 1000;
+    /* No callback comes after this one. */
+    panda_unregister_callbacks(handle);
     return 0;
 }
 
 bool init_plugin(void *self)
 {
     panda_cb pcb;
+    handle = self;
     pcb.insn_exec = exec;
     panda_register_callback(self, PANDA_CB_INSN_EXEC, pcb);
     return true;

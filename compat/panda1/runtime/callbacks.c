@@ -337,32 +337,41 @@ void panda1_register_callback(void *self, panda_cb_type type, panda_cb cb, int l
         panda_do_flush_tb();
 }
 
+/* A callback may unregister itself: what it runs with stays until the end of the plugin. */
+static void retire(subscription *s)
+{
+    if (s->id != 0)
+        panda1.host->unregister_cb(HOST, s->id);
+    s->id = 0;
+    s->type = PANDA_CB_LAST;
+}
+
 void panda_unregister_callbacks(void *self)
 {
+    subscription *s;
     if (self != panda1.handle) {
         panda1_log(PANDA_ERROR, "callbacks of another plugin's handle cannot be unregistered");
         return;
     }
-    panda1_callbacks_end();
+    for (s = subscriptions; s; s = s->next)
+        retire(s);
+    if (insn_translate_id != 0)
+        panda1.host->unregister_cb(HOST, insn_translate_id);
+    insn_translate_id = 0;
+    panda1.member.asks = 0;
+    panda1.group->insn_left = 0;
 }
 
 void panda1_callbacks_end(void)
 {
     subscription *s = subscriptions, *next;
+    if (panda1.group)
+        panda_unregister_callbacks(panda1.handle);
     subscriptions = NULL;
     for (; s; s = next) {
         next = s->next;
-        if (s->id != 0)
-            panda1.host->unregister_cb(HOST, s->id);
-        /* A callback may unregister itself: what it runs with stays until the end. */
         g_free(s);
     }
-    if (insn_translate_id != 0)
-        panda1.host->unregister_cb(HOST, insn_translate_id);
-    insn_translate_id = 0;
-    panda1.member.asks = 0;
-    if (panda1.group)
-        panda1.group->insn_left = 0;
 }
 
 void panda1_set_running(uint32_t on)
