@@ -1,9 +1,9 @@
 //! The i386 signal frames (arch/x86/include/asm/sigframe.h, `struct sigframe_ia32` and
 //! `struct rt_sigframe_ia32`).
 
-use emu_x86::X86Cpu;
 use emu_x86::fxsave::{self, FxLayout};
 use emu_x86::state::{gpr, seg};
+use emu_x86::{Level, X86Cpu};
 
 use super::frame::{self, Frame, fpstate};
 use super::{Action, AltStack, SS_AUTODISARM, SigInfo, sa};
@@ -121,6 +121,8 @@ pub(super) fn set_up_rt(
     f.u32(4, info.signal() as u32);
     f.u32(8, info_at as u32);
     f.u32(12, uc_at as u32);
+    // UC_FP_XSTATE tells of an XSAVE image.
+    f.u32(RT_UC, u32::from(Level::current().xcr0() != 0));
     f.bytes[RT_INFO..RT_INFO + 128].copy_from_slice(&info.to_guest(Abi::I386));
     let sp = p.cpu().gpr[gpr::RSP];
     let alt = p.thread().signals.alt;
