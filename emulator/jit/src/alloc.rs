@@ -7,7 +7,7 @@ use crate::Unsupported;
 use crate::analyze::NEVER;
 use crate::asm::{Alu, Mem, NOREG, R15, RBP, RSP, Reg, Rm};
 use crate::compile::Compiler;
-use crate::pins::{home, members};
+use crate::pins::{has, home, members};
 use crate::state::{Home, Kind, NOROOT, spill_offset};
 
 /// Registers a called function may change: rax rcx rdx rsi rdi r8 to r11.
@@ -110,7 +110,7 @@ impl Compiler<'_> {
 
     fn alloc_xmm_hinted(&mut self, hint: Option<usize>) -> Result<Reg, Unsupported> {
         if let Some(n) = hint
-            && self.an.vectors >> n & 1 != 0
+            && has(self.an.vectors, n)
             && self.st.xmm_lock >> home(n) & 1 == 0
         {
             let r = self.st.xmm[usize::from(home(n))];

@@ -4,7 +4,7 @@ use emu_cpu::{HelperDesc, X87Op, slots};
 use emu_ir::{Block, HookKind, Op, Ty, Val};
 
 use crate::Unsupported;
-use crate::pins::{VectorPins, Vectors};
+use crate::pins::{LONG, VectorPins, Vectors};
 use crate::slots::WIDE_END;
 use crate::x87::Selection;
 
@@ -69,7 +69,7 @@ pub struct Analysis {
     pub calls: bool,
     /// For values that are put into a slot: the slot's unit. 0 for others.
     pub put_unit: Vec<u16>,
-    /// Vector slots the block accesses whole, and only so.
+    /// Vector slots whose lower half, or all, the block accesses as a whole, and only so.
     pub vectors: Vectors,
     /// The first op that calls out, or [`NEVER`].
     pub first_call: u16,
@@ -124,7 +124,9 @@ impl Analysis {
         self.calls = false;
         self.vectors = 0;
         self.first_call = NEVER;
-        let mut partly: Vectors = 0;
+        // What is done to vector slots: parts accessed, low and upper halves written or read.
+        let (mut partly, mut upper): (Vectors, Vectors) = (0, 0);
+        let (mut low, mut low_put, mut whole): (Vectors, Vectors, Vectors) = (0, 0, 0);
         let mut observer = NEVER;
         let mut flags_live = true;
         for i in (0..n).rev() {
@@ -205,10 +207,15 @@ impl Analysis {
                         for u in first..=last {
                             // A vector register has four units.
                             if let Some(n) = pins.number(u & !3) {
-                                match inst.ty {
-                                    Ty::V128 if u == first => self.vectors |= 1 << n,
-                                    Ty::V128 => {}
-                                    _ => partly |= 1 << n,
+                                let bit = 1 << n;
+                                match (inst.ty, first & 3) {
+                                    (Ty::V128, 0) => {
+                                        low |= bit;
+                                        low_put |= if put { bit } else { 0 };
+                                    }
+                                    (Ty::V128, 2) => upper |= bit,
+                                    (Ty::V256, 0) => whole |= bit,
+                                    _ => partly |= bit,
                                 }
                             }
                         }
@@ -254,7 +261,8 @@ impl Analysis {
                 return Err(BAD);
             }
         }
-        self.vectors &= !partly;
+        // A slot whose upper half matters is kept whole, if it is only written so.
+        self.vectors = low & !(whole | partly) | (whole & !(low_put | upper | partly)) << LONG;
         Ok(())
     }
 

@@ -255,10 +255,11 @@ impl Asm {
         self.modrm(reg, rm);
     }
 
-    /// `movups`: load (`op` 0x10) or store (0x11) of 16 bytes, VEX-encoded if `avx`.
-    pub fn move_vector(&mut self, avx: bool, op: u32, reg: Reg, m: Mem) {
+    /// `movups`: load (`op` 0x10) or store (0x11) of 16 bytes, VEX-encoded if `avx`, or then of 32
+    /// if `l`.
+    pub fn move_vector(&mut self, (avx, l): (bool, bool), op: u32, reg: Reg, m: Mem) {
         if avx {
-            self.vex(op | OF, false, false, reg, 0, Rm::M(m));
+            self.vex(op | OF, false, l, reg, 0, Rm::M(m));
         } else {
             self.op(op | OF, false, reg, Rm::M(m), 0);
         }

@@ -10,7 +10,7 @@ use crate::asm::{Alu, Asm, Reg, Rm};
 use crate::exits::{Exit, Pending, Target};
 use crate::faults::{FaultPoint, PinMove, Snap};
 use crate::mxcsr::{Density, Place};
-use crate::pins::{Pins, VectorPins, Vectors, WANTED, home, members};
+use crate::pins::{LONG, Pins, VectorPins, Vectors, WANTED, home, members, part};
 use crate::state::{Kind, State};
 use crate::x87;
 
@@ -319,8 +319,11 @@ impl<'a> Compiler<'a> {
         let mut wanted = 0;
         for n in members(self.an.vectors) {
             let unit = self.vectors.unit(n);
-            let first = self.an.units[unit].join(self.an.units[unit + 1]);
-            if first.at() < self.an.first_call {
+            let units = &self.an.units[unit..unit + part(n).bytes() as usize / 8];
+            let first = units.iter().fold(units[0], |a, b| a.join(*b));
+            // Loading all of a slot that was last written in parts takes long.
+            let worth = n < LONG || !first.kill();
+            if worth && first.at() < self.an.first_call {
                 wanted |= 1 << n;
             }
             if Vectors::count_ones(wanted) >= WANTED {
@@ -333,7 +336,7 @@ impl<'a> Compiler<'a> {
     /// The way in, and the budget check.
     fn emit_head(&mut self) {
         for n in members(*self.wants) {
-            self.vec_load(Ty::V128, home(n), crate::alloc::cpu_mem(self.vectors.slot(n)));
+            self.vec_load(part(n), home(n), crate::alloc::cpu_mem(self.vectors.slot(n)));
         }
         *self.head = self.asm.len();
         let n = self.block.insns.len() as i32;

@@ -13,7 +13,7 @@ use crate::asm::{Alu, Mem, NOREG, R10, R11, R14, RBP, RSP, Reg, Rm};
 use crate::compile::Compiler;
 use crate::faults::{How, Loc, PinMove, Snap};
 use crate::mxcsr;
-use crate::pins::{MAX_PINS, MAX_VECTORS, Vectors, home, members};
+use crate::pins::{MAX_PINS, MAX_VECTORS, Vectors, home, members, part};
 use crate::state::{SCRATCH, spill_offset};
 use crate::vec::TEMP;
 use crate::x87::Movers;
@@ -213,6 +213,8 @@ impl Compiler<'_> {
     /// Brings vectors to the registers where they are between blocks.
     fn emit_vector_moves(&mut self, from: usize, to: usize) {
         let mut moves = [(0, 0); MAX_VECTORS];
+        // All of a register, whatever part of it counts.
+        let ty = if self.host.avx { Ty::V256 } else { Ty::V128 };
         let n = to - from;
         moves[..n].copy_from_slice(&self.exit_vector_moves[from..to]);
         let mut left = n;
@@ -224,14 +226,14 @@ impl Compiler<'_> {
             match (0..left).find(|&k| !blocked(k)) {
                 Some(k) => {
                     let (dst, src) = moves[k];
-                    self.vec_move(Ty::V128, dst, src);
+                    self.vec_move(ty, dst, src);
                     left -= 1;
                     moves.swap(k, left);
                 }
                 None => {
                     // A cycle: one content steps aside to the register no value lives in.
                     let src = moves[0].1;
-                    self.vec_move(Ty::V128, TEMP, src);
+                    self.vec_move(ty, TEMP, src);
                     for m in moves[..left].iter_mut().filter(|m| m.1 == src) {
                         m.1 = TEMP;
                     }
@@ -284,7 +286,7 @@ impl Compiler<'_> {
     /// Stores the vector slots of `set` from where they are between blocks.
     fn store_vectors(&mut self, set: Vectors) {
         for n in members(set) {
-            self.vec_store(Ty::V128, cpu_mem(self.vectors.slot(n)), home(n));
+            self.vec_store(part(n), cpu_mem(self.vectors.slot(n)), home(n));
         }
     }
 

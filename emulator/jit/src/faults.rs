@@ -7,7 +7,7 @@
 use core::cell::Cell;
 
 use emu_cpu::{CpuHeader, slots};
-use emu_ir::{TrapKind, Ty};
+use emu_ir::TrapKind;
 use emu_mem::host_fault::HostFault;
 use emu_mem::{FaultKind, MemFault};
 
@@ -15,7 +15,7 @@ use crate::alloc::BUDGET;
 use crate::asm::NOREG;
 use crate::compile::Compiler;
 use crate::exits::LEAVE_FAULT;
-use crate::pins::{Pins, Vectors, home, members};
+use crate::pins::{Pins, Vectors, home, members, part};
 use crate::state::{Home, Kind, NOROOT, VSPILL, spill_offset};
 
 /// Where a value is.
@@ -173,11 +173,12 @@ impl Compiler<'_> {
         let (mut dirty, mut clean) = (0, 0);
         for n in members(self.an.vectors) {
             let s = self.st.slots[self.vectors.unit(n)];
-            if s.root == NOROOT || s.bytes != 16 || s.lo != 0 {
+            let ty = part(n);
+            if s.root == NOROOT || u32::from(s.bytes) != ty.bytes() || s.lo != 0 {
                 continue;
             }
             let root = *self.st.root(s.root);
-            if root.class != Ty::V128 || root.reg == NOREG {
+            if root.class != ty || root.reg == NOREG {
                 continue;
             }
             if s.dirty {

@@ -10,7 +10,7 @@ use crate::compile::{Buffers, Compiler, Host};
 use crate::exits::{Exit, ExitKind, LEAVE_FAULT, LEAVE_INDIRECT, Target};
 use crate::faults::{self, FaultMap};
 use crate::mxcsr::{self, Density};
-use crate::pins::{Pins, VectorPins, Vectors, home, members};
+use crate::pins::{Pins, VectorPins, Vectors, home, members, part};
 use crate::state::FRAME;
 use crate::x87::Movers;
 use crate::{JitError, Unsupported};
@@ -512,10 +512,12 @@ impl Jit {
         }
         let mut asm = Asm::default();
         for n in members(stores) {
-            asm.move_vector(self.host.avx, 0x11, home(n), cpu_mem(self.vectors.slot(n)));
+            let l = part(n) == emu_ir::Ty::V256;
+            asm.move_vector((self.host.avx, l), 0x11, home(n), cpu_mem(self.vectors.slot(n)));
         }
         for n in members(loads) {
-            asm.move_vector(self.host.avx, 0x10, home(n), cpu_mem(self.vectors.slot(n)));
+            let l = part(n) == emu_ir::Ty::V256;
+            asm.move_vector((self.host.avx, l), 0x10, home(n), cpu_mem(self.vectors.slot(n)));
         }
         let jump = asm.jmp() as u32;
         let off = self.arena.push(&asm.buf)?;

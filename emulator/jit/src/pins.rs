@@ -5,6 +5,7 @@
 //! the way out stores them all; in between a block may move them about as it likes.
 
 use emu_cpu::GuestArch;
+use emu_ir::Ty;
 
 use crate::asm::{NOREG, R8, R9, R12, R13, RAX, RBX, RCX, RDI, RDX, RSI, Reg};
 use crate::slots::{WIDE_END, is_wide};
@@ -68,8 +69,12 @@ pub struct VectorPins {
 /// Most vector slots that can be in registers between blocks.
 pub const MAX_VECTORS: usize = 15;
 
-/// A set of vector slots, by number.
-pub type Vectors = u16;
+/// A set of vector slots, by number. A number from [`LONG`] on stands for all 32 bytes of the slot
+/// whose number it is without that, which need not be in a set then as well.
+pub type Vectors = u32;
+
+/// See [`Vectors`].
+pub const LONG: usize = 16;
 
 /// Most vector slots that a block asks for, so that it has registers left to work with.
 pub const WANTED: u32 = 11;
@@ -92,21 +97,31 @@ impl VectorPins {
 
     /// The slot's unit.
     pub fn unit(&self, n: usize) -> usize {
-        usize::from(self.units[n])
+        usize::from(self.units[n % LONG])
     }
 
     /// The slot's offset.
     pub fn slot(&self, n: usize) -> u32 {
-        u32::from(self.units[n]) * 8
+        u32::from(self.units[n % LONG]) * 8
     }
+}
+
+/// What of the slot a number of a set stands for.
+pub const fn part(n: usize) -> Ty {
+    if n < LONG { Ty::V128 } else { Ty::V256 }
+}
+
+/// Whether a set has slot `n`, or a part of it.
+pub const fn has(set: Vectors, n: usize) -> bool {
+    (set >> n | set >> (n + LONG)) & 1 != 0
 }
 
 /// The host vector register a slot is in between blocks; register 0 is never one.
 pub const fn home(n: usize) -> Reg {
-    if n == 0 { MAX_VECTORS as Reg } else { n as Reg }
+    if n.is_multiple_of(LONG) { MAX_VECTORS as Reg } else { (n % LONG) as Reg }
 }
 
 /// The numbers in a set.
 pub fn members(set: Vectors) -> impl Iterator<Item = usize> {
-    (0..16).filter(move |n| set >> n & 1 != 0)
+    (0..2 * LONG).filter(move |n| set >> n & 1 != 0)
 }

@@ -8,7 +8,7 @@ use crate::alloc::cpu_mem;
 use crate::analyze::Next;
 use crate::asm::{Alu, NOREG, Rm, Shift};
 use crate::compile::Compiler;
-use crate::pins::Vectors;
+use crate::pins::{Vectors, has};
 use crate::state::{Home, Kind, NOROOT};
 
 /// Slots below this are 8-byte units that are always cached whole: the header's flag fields and
@@ -426,7 +426,7 @@ impl Compiler<'_> {
     /// Whether the slot at `unit` goes over to the next block in a register.
     pub fn stays(&self, unit: usize, stay: Vectors) -> bool {
         self.pins.reg(unit).is_some()
-            || stay != 0 && self.vectors.number(unit).is_some_and(|n| stay >> n & 1 != 0)
+            || stay != 0 && self.vectors.number(unit).is_some_and(|n| has(stay, n))
     }
 
     /// Writes every dirty slot.

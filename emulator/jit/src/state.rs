@@ -9,7 +9,7 @@ use emu_ir::Ty;
 
 use crate::analyze::Next;
 use crate::asm::{NOREG, Reg};
-use crate::pins::{Pins, VectorPins, Vectors, home, members};
+use crate::pins::{Pins, VectorPins, Vectors, home, members, part};
 
 /// "No root".
 pub const NOROOT: u16 = u16::MAX;
@@ -287,9 +287,12 @@ impl State {
     pub fn seed_vectors(&mut self, pins: &VectorPins, set: Vectors, first: &[Next]) {
         for n in members(set) {
             let unit = pins.unit(n);
-            let r = self.new_root(Kind::Plain, Ty::V128, 0);
+            let ty = part(n);
+            let units = &first[unit..unit + ty.bytes() as usize / 8];
+            let next = units.iter().fold(units[0], |a, b| a.join(*b));
+            let r = self.new_root(Kind::Plain, ty, 0);
             self.place(r, home(n));
-            self.cache(unit, 0, 16, r, true, first[unit].join(first[unit + 1]));
+            self.cache(unit, 0, ty.bytes() as u8, r, true, next);
         }
     }
 
