@@ -75,6 +75,7 @@ fn main() -> anyhow::Result<ExitCode> {
     let runner = Runner {
         host: target.join("release/host"),
         tier: cli.tier.clone(),
+        sources: root.join("programs/guests"),
         guests,
         scratch: std::env::temp_dir().join(format!("programs-{}", std::process::id())),
         keep: cli.keep,

@@ -29,7 +29,9 @@ pub struct Runner {
     pub host: PathBuf,
     /// The host's tier, if not its own choice.
     pub tier: Option<String>,
-    /// Where foreign packages are unpacked.
+    /// Sources of the programs, `$SOURCES`.
+    pub sources: PathBuf,
+    /// Where foreign packages are unpacked, `$GUESTS`.
     pub guests: PathBuf,
     /// Where the programs run.
     pub scratch: PathBuf,
@@ -152,6 +154,7 @@ impl Runner {
             command.env(key, value);
         }
         command.env("PATH", path()).env("HOME", dir).env("TMPDIR", dir).env("GUESTS", &self.guests);
+        command.env("SOURCES", &self.sources);
         command
     }
 
