@@ -16,7 +16,7 @@ pub fn packages(programs: &[Program]) -> anyhow::Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    root(&["apt-get", "update", "-q"])?;
+    update();
     let (known, unknown): (Vec<_>, Vec<_>) = missing.into_iter().partition(|p| available(p));
     for package in unknown {
         eprintln!("no package {package} to be had: its entries will be skipped");
@@ -24,7 +24,7 @@ pub fn packages(programs: &[Program]) -> anyhow::Result<()> {
     let mut argv = vec!["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-q", "-y"];
     argv.push("--no-install-recommends");
     argv.extend(known.iter().map(|p| p.as_str()));
-    root(&argv)
+    if known.is_empty() { Ok(()) } else { root(&argv) }
 }
 
 /// Unpacks packages of another architecture to `guests`/NAME; they are not installed.
@@ -39,7 +39,7 @@ pub fn foreign(programs: &[Program], guests: &Path) -> anyhow::Result<()> {
         }
         if !updated {
             root(&["dpkg", "--add-architecture", arch])?;
-            root(&["apt-get", "update", "-q"])?;
+            update();
             updated = true;
         }
         let part = guests.join(format!("{name}.part"));
@@ -54,6 +54,13 @@ pub fn foreign(programs: &[Program], guests: &Path) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Fetches the lists of packages. One list that cannot be had need not matter.
+fn update() {
+    if let Err(e) = root(&["apt-get", "update", "-q"]) {
+        eprintln!("{e}: the lists of packages may be old");
+    }
 }
 
 fn installed(package: &str) -> bool {
