@@ -11,7 +11,7 @@
 //! | 18–23 | selectors es cs ss ds fs gs |
 //! | 24–29 | bases of es cs ss ds fs gs (x86-64: only fs and gs) |
 //! | 32–47 | xmm0–xmm15 (i386: to xmm7) |
-//! | 48–63 | reserved for ymm |
+//! | 48–63 | ymm0–ymm15 (i386: to ymm7), of which the xmm registers are the lower halves; 0 above those where the processor model has no AVX |
 //! | 64–71 | st0–st7, relative to the top of the stack |
 //! | 72–79 | mm0–mm7 |
 //! | 80–86 | fctrl fstat ftag fop fip fdp mxcsr |
@@ -31,6 +31,7 @@ enum Place {
     FsBase,
     GsBase,
     Xmm(u8),
+    Ymm(u8),
     St(u8),
     Mm(u8),
     FpuControl,
@@ -86,6 +87,10 @@ const XMM_LOW: [Row; 8] = numbered!(32, 16, Vector, Xmm;
     0 "xmm0", 1 "xmm1", 2 "xmm2", 3 "xmm3", 4 "xmm4", 5 "xmm5", 6 "xmm6", 7 "xmm7");
 const XMM_HIGH: [Row; 8] = numbered!(32, 16, Vector, Xmm;
     8 "xmm8", 9 "xmm9", 10 "xmm10", 11 "xmm11", 12 "xmm12", 13 "xmm13", 14 "xmm14", 15 "xmm15");
+const YMM_LOW: [Row; 8] = numbered!(48, 32, Vector, Ymm;
+    0 "ymm0", 1 "ymm1", 2 "ymm2", 3 "ymm3", 4 "ymm4", 5 "ymm5", 6 "ymm6", 7 "ymm7");
+const YMM_HIGH: [Row; 8] = numbered!(48, 32, Vector, Ymm;
+    8 "ymm8", 9 "ymm9", 10 "ymm10", 11 "ymm11", 12 "ymm12", 13 "ymm13", 14 "ymm14", 15 "ymm15");
 const ST: [Row; 8] = numbered!(64, 10, Vector, St;
     0 "st0", 1 "st1", 2 "st2", 3 "st3", 4 "st4", 5 "st5", 6 "st6", 7 "st7");
 const MM: [Row; 8] = numbered!(72, 8, Vector, Mm;
@@ -126,15 +131,26 @@ const fn descs<const N: usize>(rows: &[Row; N]) -> [RegDesc; N] {
     out
 }
 
-static ROWS64: [Row; 65] =
-    concat(&[&GPR64, &PC_FLAGS64, &SELECTORS, &BASES64, &XMM_LOW, &XMM_HIGH, &ST, &MM, &CONTROL]);
-static ROWS32: [Row; 53] =
-    concat(&[&GPR32, &PC_FLAGS32, &SELECTORS, &BASES32, &XMM_LOW, &ST, &MM, &CONTROL]);
+static ROWS64: [Row; 81] = concat(&[
+    &GPR64,
+    &PC_FLAGS64,
+    &SELECTORS,
+    &BASES64,
+    &XMM_LOW,
+    &XMM_HIGH,
+    &YMM_LOW,
+    &YMM_HIGH,
+    &ST,
+    &MM,
+    &CONTROL,
+]);
+static ROWS32: [Row; 61] =
+    concat(&[&GPR32, &PC_FLAGS32, &SELECTORS, &BASES32, &XMM_LOW, &YMM_LOW, &ST, &MM, &CONTROL]);
 
 /// Registers of an x86-64 guest.
-pub static X86_64_REGISTERS: [RegDesc; 65] = descs(&ROWS64);
+pub static X86_64_REGISTERS: [RegDesc; 81] = descs(&ROWS64);
 /// Registers of an i386 guest.
-pub static I386_REGISTERS: [RegDesc; 53] = descs(&ROWS32);
+pub static I386_REGISTERS: [RegDesc; 61] = descs(&ROWS32);
 
 fn find(long_mode: bool, id: u32) -> Option<&'static Row> {
     // Plugins read registers in every callback.
@@ -169,6 +185,10 @@ pub fn read(cpu: &X86Cpu, long_mode: bool, id: u32, buf: &mut [u8]) -> Option<us
     let value = match row.place {
         Place::Xmm(i) => {
             out.copy_from_slice(&cpu.vec[usize::from(i)].0[..16]);
+            return Some(n);
+        }
+        Place::Ymm(i) => {
+            out.copy_from_slice(&cpu.vec[usize::from(i)].0);
             return Some(n);
         }
         Place::St(i) => {
@@ -217,6 +237,7 @@ pub fn write(cpu: &mut X86Cpu, long_mode: bool, id: u32, data: &[u8]) -> bool {
     let value = u64::from_le_bytes(low);
     match row.place {
         Place::Xmm(i) => cpu.vec[usize::from(i)].0[..16].copy_from_slice(data),
+        Place::Ymm(i) => cpu.vec[usize::from(i)].0.copy_from_slice(data),
         Place::St(i) => {
             let p = cpu.x87.phys(i);
             cpu.x87.st[p].0[..10].copy_from_slice(data);
