@@ -159,6 +159,77 @@ fn accesses_are_reported_once_with_their_values(tier: Tier) {
     assert_eq!(before, after.len());
 }
 
+fn a_wide_vector_is_one_access_and_a_masked_one_an_access_per_lane(tier: Tier) {
+    if let Some(feature) = emu_x86::Level::V3.missing() {
+        println!("skipped: this processor has no {feature}");
+        return;
+    }
+    let mut g = guest(tier, |a, data| {
+        a.mov(rbx, data).unwrap();
+        // Across the page boundary.
+        a.vmovdqu(ymm1, ymmword_ptr(rbx + 0xff0)).unwrap();
+        a.vpcmpeqd(ymm2, ymm2, ymm2).unwrap();
+        a.vpaddd(ymm1, ymm2, ymmword_ptr(rbx + 0xff0)).unwrap();
+        a.vmovdqu(ymmword_ptr(rbx + 0x40), ymm2).unwrap();
+        // A mask with lanes 0 and 5; then the mask of a gather, whose indices are all 0 or -1.
+        a.vmovdqu(ymm3, ymmword_ptr(rbx + 0x80)).unwrap();
+        a.vpmaskmovd(ymmword_ptr(rbx + 0x100), ymm3, ymm2).unwrap();
+        a.vpgatherdd_3(ymm4, dword_ptr(rbx + ymm2 * 4 + 0x10), ymm3).unwrap();
+    });
+    let shared = g.engine.shared().clone();
+    let wide: Vec<u8> = (1..=32).collect();
+    let mut mask = [0u8; 32];
+    (mask[3], mask[23]) = (0x80, 0xff);
+    assert!(shared.write_memory(g.data + 0xff0, &wide));
+    assert!(shared.write_memory(g.data + 0x80, &mask));
+    assert!(shared.write_memory(g.data + 0xc, &[1, 2, 3, 4]));
+    let log = Log::default();
+    for k in [kind::VIRT_MEM_AFTER_READ, kind::VIRT_MEM_AFTER_WRITE] {
+        g.record(1, k, &log);
+    }
+    assert_eq!(g.until_trap().kind, TrapKind::InvalidOpcode);
+    let data = g.data;
+    let ones = |n: usize| vec![0xff; n];
+    let got: Vec<_> =
+        log.borrow().iter().map(|s| (s.what, s.addr - data, s.data.clone())).collect();
+    let expect = [
+        ("after_read", 0xff0, wide.clone()),
+        ("after_read", 0xff0, wide),
+        ("after_write", 0x40, ones(32)),
+        ("after_read", 0x80, mask.to_vec()),
+        ("after_write", 0x100, ones(4)),
+        ("after_write", 0x114, ones(4)),
+        ("after_read", 0xc, vec![1, 2, 3, 4]),
+        ("after_read", 0xc, vec![1, 2, 3, 4]),
+    ];
+    assert_eq!(got, expect);
+}
+
+fn a_wide_store_that_faults_half_way_stores_nothing(tier: Tier) {
+    if let Some(feature) = emu_x86::Level::V3.missing() {
+        println!("skipped: this processor has no {feature}");
+        return;
+    }
+    // The second page, 16 bytes into the operand, is read-only.
+    let mut g = guest(tier, |a, data| {
+        a.mov(rbx, data + 0xff0).unwrap();
+        a.vpcmpeqd(ymm2, ymm2, ymm2).unwrap();
+        a.vmovdqu(ymmword_ptr(rbx), ymm2).unwrap();
+    });
+    let end = g.data + 0x1000;
+    // SAFETY: the guest's own memory.
+    let r = unsafe { libc::mprotect(end as *mut c_void, 0x1000, libc::PROT_READ) };
+    assert_eq!(r, 0);
+    let log = Log::default();
+    g.record(1, kind::VIRT_MEM_AFTER_WRITE, &log);
+    let trap = g.until_trap();
+    assert_eq!((trap.kind, trap.addr, trap.write), (TrapKind::PageFault, end, true));
+    assert!(log.borrow().is_empty());
+    let mut left = [1; 16];
+    assert!(g.engine.shared().read_memory(end - 16, &mut left));
+    assert_eq!(left, [0; 16]);
+}
+
 fn a_faulting_access_is_not_reported(tier: Tier) {
     let mut g = guest(tier, |a, _| {
         a.mov(rbx, 0x10u64).unwrap();
@@ -337,6 +408,8 @@ by_each_tier! {
     any_number_of_plugins_see_only_what_they_asked_for
     blocks_are_entered_and_left_once_each
     accesses_are_reported_once_with_their_values
+    a_wide_vector_is_one_access_and_a_masked_one_an_access_per_lane
+    a_wide_store_that_faults_half_way_stores_nothing
     a_faulting_access_is_not_reported
     counters_are_exact_across_faults_and_exits
     a_lone_counter_of_instructions_is_exact_in_callbacks
