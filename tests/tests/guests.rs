@@ -84,3 +84,8 @@ fn threads() {
 fn futexes() {
     check("futexes", include_str!("../guests/futexes.c"));
 }
+
+#[test]
+fn delivery() {
+    check("delivery", include_str!("../guests/delivery.c"));
+}

@@ -190,9 +190,16 @@ fn blocked<R>(f: impl FnOnce() -> R) -> R {
 
 extern "C" fn ignore(_: i32, _: *mut libc::siginfo_t, _: *mut libc::c_void) {}
 
-extern "C" fn on_poke(_: i32, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
-    // SAFETY: the kernel passes a valid context to an SA_SIGINFO handler.
-    emu_engine::request_interrupt_in(unsafe { &mut *context.cast::<libc::ucontext_t>() });
+extern "C" fn on_poke(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    // SAFETY: the kernel passes valid pointers to an SA_SIGINFO handler; getpid cannot fail.
+    unsafe {
+        if (*info).si_code == libc::SI_TKILL && (*info).si_pid() == libc::getpid() {
+            emu_engine::request_interrupt_in(&mut *context.cast::<libc::ucontext_t>());
+            return;
+        }
+    }
+    // The guest's own, for instance of its C library's timers.
+    crate::signal::host::on_signal(signal, info, context);
 }
 
 /// Lets [`NUDGE`], and nothing else, interrupt this thread.

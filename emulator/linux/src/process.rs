@@ -86,6 +86,8 @@ pub struct Process {
     pub actions: Actions,
     /// Limits on the guest's memory.
     pub limits: Limits,
+    /// Timers whose signals go to a thread other than the run thread's: timer id and thread id.
+    pub timers: Vec<(i32, i32)>,
     /// Turn-taking.
     pub sched: Scheduler,
     /// In a vfork child: the parent that waits.
@@ -109,6 +111,7 @@ impl Process {
             current: 0,
             actions: Actions::default(),
             limits,
+            timers: Vec::new(),
             sched: Scheduler::default(),
             vfork: None,
             exit: None,

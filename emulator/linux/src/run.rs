@@ -113,6 +113,9 @@ impl Process {
     /// Brings a call's result to the current thread, which made it.
     pub(crate) fn complete(&mut self, m: &mut dyn Machine, call: Call, result: SysResult) {
         let Call { abi, pc, number, registers: args } = call;
+        if !matches!(result, Err(Errno::PARKED | Errno::THREAD_GONE)) {
+            self.thread().signals.awaited = 0;
+        }
         let result = match result {
             Err(Errno::PARKED) => {
                 self.thread().call = Some(call);

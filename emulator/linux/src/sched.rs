@@ -266,7 +266,7 @@ impl Process {
                 Some(Wait::Signal) if due => {
                     t.wait = Some(Wait::Done(Err(Errno::ERESTARTNOHAND)));
                 }
-                Some(Wait::Host(w)) if due && w.result.is_none() => {
+                Some(Wait::Host(w)) if t.signals.ends_call() && w.result.is_none() => {
                     w.nudged = true;
                     if let Some(c) = &t.companion {
                         c.nudge();

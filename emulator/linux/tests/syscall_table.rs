@@ -40,6 +40,10 @@ fn page() -> String {
                 let name = syscalls::x86_64::Sysno::new(n as usize).map_or("?", |s| s.name());
                 format!("host: `{name}`")
             }
+            Run::Call(_) if row.name == "ptrace" => {
+                refused += 1;
+                "refused: EPERM, and the log says why".to_owned()
+            }
             Run::Call(_) | Run::Host(_) => {
                 own += 1;
                 "own".to_owned()

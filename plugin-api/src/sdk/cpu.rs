@@ -27,7 +27,16 @@ impl Word {
 
 impl fmt::Display for Word {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:0digits$x}", self.value, digits = self.digits)
+        // By hand: logs print little else, and the general way takes several times as long.
+        let mut text = [b'0'; 16];
+        let mut value = self.value;
+        let mut from = text.len();
+        while value != 0 || text.len() - from < self.digits.min(text.len()) {
+            from -= 1;
+            text[from] = b"0123456789abcdef"[(value & 15) as usize];
+            value >>= 4;
+        }
+        f.write_str(core::str::from_utf8(&text[from..]).unwrap_or_default())
     }
 }
 

@@ -49,8 +49,16 @@ pub fn deliver(p: &mut Process, m: &mut dyn Machine) {
 /// Moves the signal the host handler took into the list of the thread that gets it.
 pub fn absorb(p: &mut Process) {
     if let Some(info) = host::take() {
-        let target = p.signal_target(info.signal());
-        p.threads[target].signals.pending.push(info);
+        let timer = info.timer();
+        let owner = p.timers.iter().find(|(id, _)| Some(*id) == timer).map(|&(_, tid)| tid);
+        let target = match owner {
+            Some(tid) => p.threads.iter().position(|t| t.tid == tid),
+            None => Some(p.signal_target(info.signal())),
+        };
+        // A timer's thread may have ended.
+        if let Some(target) = target {
+            p.threads[target].signals.pending.push(info);
+        }
     }
 }
 

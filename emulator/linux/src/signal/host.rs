@@ -62,7 +62,12 @@ pub fn take_over_faults() {
     install(libc::SIGTRAP, on_trap as *const () as usize, 0);
 }
 
-extern "C" fn on_signal(_signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+/// The handler of every signal the guest may get: keeps it for the run loop.
+pub(crate) extern "C" fn on_signal(
+    _signal: i32,
+    info: *mut libc::siginfo_t,
+    context: *mut libc::c_void,
+) {
     // SAFETY: the kernel passes valid pointers to an SA_SIGINFO handler.
     let (info, context) = unsafe { (&*info, &mut *context.cast::<libc::ucontext_t>()) };
     if FULL.load(Ordering::Acquire) {

@@ -107,6 +107,14 @@ impl SigInfo {
         self.0[at..at + 4].copy_from_slice(&v.to_le_bytes());
     }
 
+    /// The timer that sent it (`SI_TIMER`).
+    pub fn timer(&self) -> Option<i32> {
+        const SI_TIMER: i32 = -2;
+        let at =
+            |i: usize| i32::from_le_bytes([self.0[i], self.0[i + 1], self.0[i + 2], self.0[i + 3]]);
+        (at(8) == SI_TIMER).then(|| at(16))
+    }
+
     /// The signal's number.
     pub fn signal(&self) -> i32 {
         self.get32(0)

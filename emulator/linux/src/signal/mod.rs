@@ -199,6 +199,8 @@ pub struct ThreadSignals {
     pub saved: Option<u64>,
     /// Signals taken from the host and not delivered yet, and forced ones.
     pub pending: Vec<SigInfo>,
+    /// Signals that a call in progress waits for (`sigtimedwait`), blocked or not.
+    pub awaited: u64,
     /// The alternate stack.
     pub alt: AltStack,
     /// The last fault.
@@ -209,6 +211,11 @@ impl ThreadSignals {
     /// Whether a signal waits that is not blocked.
     pub fn has_due(&self) -> bool {
         self.pending.iter().any(|s| bit(s.signal()) & self.blocked == 0)
+    }
+
+    /// Whether a signal waits that ends a call in progress.
+    pub fn ends_call(&self) -> bool {
+        self.pending.iter().any(|s| bit(s.signal()) & (!self.blocked | self.awaited) != 0)
     }
 }
 

@@ -246,6 +246,7 @@ fn in_child(
         core::mem::forget(gone.companion.take());
     }
     p.sched.forget();
+    p.timers.clear();
     p.threads = vec![thread];
     p.current = 0;
     // An outer vfork parent waits for the process we were copied from, not for this one.

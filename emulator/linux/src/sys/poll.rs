@@ -33,6 +33,7 @@ fn check_waiting(ctx: &mut SyscallContext<'_>, mask: Option<u64>) -> Result<(), 
         swap_mask(ctx, mask);
         return Err(Errno::EINTR);
     }
+    ctx.thread().signals.awaited = !mask;
     Ok(())
 }
 
@@ -137,6 +138,7 @@ fn ppoll_with(ctx: &mut SyscallContext<'_>, shape: &'static Struct) -> Result<Ho
 }
 
 fn finish_masked(ctx: &mut SyscallContext<'_>, mask: Option<u64>, result: SysResult) -> SysResult {
+    ctx.thread().signals.awaited = 0;
     if let (Some(mask), Err(Errno::EINTR)) = (mask, result) {
         swap_mask(ctx, mask);
     }

@@ -338,3 +338,16 @@ pub fn prctl(ctx: &mut SyscallContext<'_>) -> SysResult {
         _ => Err(Errno::EINVAL),
     }
 }
+
+/// `ptrace`: refused. A traced process would be the emulator, not the guest.
+pub fn ptrace(_ctx: &mut SyscallContext<'_>) -> SysResult {
+    use std::sync::Once;
+    static SAID: Once = Once::new();
+    SAID.call_once(|| {
+        tracing::warn!(
+            "the guest wants to trace a process: ptrace is refused with EPERM; run the debugger \
+             natively, or watch the guest with a plugin"
+        );
+    });
+    Err(Errno::EPERM)
+}

@@ -18,7 +18,7 @@ const QUICK_IOCTLS: [u64; 9] = [
     libc::FIONBIO,
     libc::FIOCLEX,
     libc::FIONCLEX,
-    libc::TIOCGPTN as u64,
+    libc::TIOCGPTN,
 ];
 
 /// Makes a host call if it is known not to wait; its result then.

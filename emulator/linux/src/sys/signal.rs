@@ -238,16 +238,23 @@ pub fn rt_sigtimedwait(ctx: &mut SyscallContext<'_>) -> Result<HostCall, Errno> 
         (words[1], words[2]) = (w.u64(0), w.u64(8));
     }
     deliver::absorb(ctx.process);
-    let mine = &mut ctx.thread().signals.pending;
-    let taken = mine.iter().position(|s| bit(s.signal()) & set != 0).map(|i| mine.remove(i));
-    if let Some(info) = taken {
+    if let Some(info) = take_pending(ctx, set) {
         write_info(ctx, info_at, &info)?;
         return Ok(HostCall::ready(info.signal() as u64));
     }
     let at = words.as_mut_ptr() as u64;
     let timeout = if timeout_at == 0 { 0 } else { at + 8 };
     let args = [at, at + 24, timeout, 8, 0, 0];
+    ctx.thread().signals.awaited = set;
     Ok(HostCall::new(libc::SYS_rt_sigtimedwait, args).then(move |ctx, result| {
+        ctx.thread().signals.awaited = 0;
+        if result.is_err()
+            && let Some(info) = take_pending(ctx, set)
+        {
+            // One that another thread of this process sent to this thread.
+            write_info(ctx, info_at, &info)?;
+            return Ok(info.signal() as u64);
+        }
         let signal = result?;
         let mut raw = [0; 128];
         for (to, from) in raw.chunks_exact_mut(8).zip(&words[3..]) {
@@ -256,6 +263,12 @@ pub fn rt_sigtimedwait(ctx: &mut SyscallContext<'_>) -> Result<HostCall, Errno> 
         write_info(ctx, info_at, &SigInfo(raw))?;
         Ok(signal)
     }))
+}
+
+/// Takes the first signal of `set` that the thread has got and not acted on.
+fn take_pending(ctx: &mut SyscallContext<'_>, set: u64) -> Option<SigInfo> {
+    let mine = &mut ctx.thread().signals.pending;
+    mine.iter().position(|s| bit(s.signal()) & set != 0).map(|i| mine.remove(i))
 }
 
 fn write_info(ctx: &mut SyscallContext<'_>, at: u64, info: &SigInfo) -> Result<(), Errno> {

@@ -1,7 +1,7 @@
 //! Clocks and sleeping.
 
 use crate::abi::layout::Struct;
-use crate::abi::structs::{LONG, TIMESPEC, TIMESPEC64};
+use crate::abi::structs::{LONG, SIGEVENT, TIMESPEC, TIMESPEC64};
 use crate::nondet;
 use crate::sys::args::Arg;
 use crate::sys::host_call::{Buffer, HostCall, syscall};
@@ -159,4 +159,41 @@ pub fn stime(ctx: &mut SyscallContext<'_>) -> SysResult {
     let seconds = ctx.read_struct(ctx.args[0], &LONG)?;
     let time = [word(&seconds), 0];
     syscall(libc::SYS_settimeofday, [time.as_ptr() as u64, 0, 0, 0, 0, 0], false)
+}
+
+/// `timer_create`. A timer for one thread signals the run thread on the host, which takes signals for
+/// all threads.
+pub fn timer_create(ctx: &mut SyscallContext<'_>) -> SysResult {
+    const SIGEV_THREAD_ID: u64 = 4;
+    /// The C library's own (`SIGTIMER`): its thread waits for it, and its companion can, too.
+    const LIBRARY: u64 = 32;
+    let [clock, event_at, id_at, ..] = ctx.args;
+    let mut event = [0u64; 8];
+    let mut owner = None;
+    if event_at != 0 {
+        let raw = ctx.read_struct(event_at, &SIGEVENT)?;
+        for (to, from) in event.iter_mut().zip(raw.chunks(8)) {
+            *to = word(from);
+        }
+        let (signal, notify, tid) = (event[1] & 0xffff_ffff, event[1] >> 32, event[2] as i32);
+        let own = std::process::id() as i32;
+        if notify == SIGEV_THREAD_ID
+            && signal != LIBRARY
+            && tid != own
+            && ctx.process.threads.iter().any(|t| t.tid == tid)
+        {
+            owner = Some(tid);
+            event[2] = event[2] & !0xffff_ffff | own as u64;
+        }
+    }
+    let event = if event_at == 0 { 0 } else { event.as_ptr() as u64 };
+    let mut id = 0i32;
+    syscall(libc::SYS_timer_create, [clock, event, &raw mut id as u64, 0, 0, 0], false)?;
+    if let Err(e) = ctx.write_u32(id_at, id as u32) {
+        syscall(libc::SYS_timer_delete, [id as u64, 0, 0, 0, 0, 0], false)?;
+        return Err(e);
+    }
+    ctx.process.timers.retain(|t| t.0 != id);
+    ctx.process.timers.extend(owner.map(|tid| (id, tid)));
+    Ok(0)
 }
