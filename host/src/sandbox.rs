@@ -244,13 +244,8 @@ fn calls(permissions: &Permissions) -> anyhow::Result<()> {
     }
     // Keystrokes into the terminal the host was started from.
     let inject = |request: u64| {
-        let is = SeccompCmpOp::Eq;
-        Ok::<_, seccompiler::BackendError>(SeccompRule::new(vec![SeccompCondition::new(
-            1,
-            SeccompCmpArgLen::Dword,
-            is,
-            request,
-        )?])?)
+        let (dword, equal) = (SeccompCmpArgLen::Dword, SeccompCmpOp::Eq);
+        SeccompRule::new(vec![SeccompCondition::new(1, dword, equal, request)?])
     };
     rules.insert(libc::SYS_ioctl, vec![inject(libc::TIOCSTI)?, inject(libc::TIOCLINUX)?]);
     let refuse = SeccompAction::Errno(libc::EPERM as u32);
