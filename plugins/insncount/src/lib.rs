@@ -2,16 +2,15 @@
 //! callback runs for any of them.
 //!
 //! One line for each process of the guest, when it ends:
-//! `pid 7: 123 instructions, 45 blocks, 67 loads, 8 stores`.
+//! `pid 7: 123 instructions, 45 blocks, 67 loads, 8 stores`. Instructions alone cost nothing:
+//! `blocks=false` and `memory=false` leave the others out.
 
 use plugin_api::{FlushReason, abi, prelude::*};
 
 /// The plugin.
 pub struct InsnCount {
-    insns: Counter,
-    blocks: Counter,
-    loads: Counter,
-    stores: Counter,
+    /// What is counted, in the order of the line.
+    counters: Vec<(Counter, &'static str)>,
     pid: u32,
     output: Output,
     written: bool,
@@ -27,15 +26,15 @@ impl Plugin for InsnCount {
                 this.restart();
             }
         })?;
-        Ok(InsnCount {
-            insns: reg.counter(CounterKind::Insns)?,
-            blocks: reg.counter(CounterKind::Blocks)?,
-            loads: reg.counter(CounterKind::Loads)?,
-            stores: reg.counter(CounterKind::Stores)?,
-            pid: 0,
-            output: reg.output(args.path("output"))?,
-            written: false,
-        })
+        let mut counters = vec![(reg.counter(CounterKind::Insns)?, "instructions")];
+        if args.bool("blocks") {
+            counters.push((reg.counter(CounterKind::Blocks)?, "blocks"));
+        }
+        if args.bool("memory") {
+            counters.push((reg.counter(CounterKind::Loads)?, "loads"));
+            counters.push((reg.counter(CounterKind::Stores)?, "stores"));
+        }
+        Ok(InsnCount { counters, pid: 0, output: reg.output(args.path("output"))?, written: false })
     }
 
     fn flush(&mut self, reason: FlushReason) {
@@ -52,7 +51,7 @@ impl Plugin for InsnCount {
 impl InsnCount {
     /// What was counted before a fork is the parent's.
     fn restart(&mut self) {
-        for counter in [&self.insns, &self.blocks, &self.loads, &self.stores] {
+        for (counter, _) in &self.counters {
             counter.set(0);
         }
     }
@@ -61,14 +60,9 @@ impl InsnCount {
         if core::mem::replace(&mut self.written, true) {
             return;
         }
-        let text = format!(
-            "pid {}: {} instructions, {} blocks, {} loads, {} stores",
-            self.pid,
-            self.insns.get(),
-            self.blocks.get(),
-            self.loads.get(),
-            self.stores.get()
-        );
+        let counts: Vec<_> =
+            self.counters.iter().map(|(c, of)| format!("{} {of}", c.get())).collect();
+        let text = format!("pid {}: {}", self.pid, counts.join(", "));
         tracing::info!("{text}");
         writeln!(self.output, "{text}");
     }
@@ -78,7 +72,11 @@ export_plugin! {
     InsnCount,
     name: "insncount",
     about: "Counts instructions, blocks, loads and stores",
-    args: [Arg::path("output", "file to write").default("insncount.txt")]
+    args: [
+        Arg::path("output", "file to write").default("insncount.txt"),
+        Arg::bool("blocks", "count basic blocks").default("true"),
+        Arg::bool("memory", "count loads and stores").default("true"),
+    ]
 }
 
 #[cfg(test)]

@@ -1,3 +1,4 @@
+use plugin_api::Value;
 use plugin_api::abi::{flush_reason, fork_side, kind};
 use plugin_api::testing::MockHost;
 
@@ -46,4 +47,22 @@ fn a_fatal_end_is_reported_once() {
     host.flush(flush_reason::FATAL);
     host.unload();
     assert_eq!(host.file("insncount.txt").lines().count(), 1);
+}
+
+#[test]
+fn counts_what_it_is_asked_for() {
+    let no = || Value::Bool(false);
+    for (args, line) in [
+        (&[("blocks", no())][..], "pid 1: 10 instructions, 1 loads, 0 stores\n"),
+        (&[("memory", no())], "pid 1: 10 instructions, 1 blocks\n"),
+        (&[("blocks", no()), ("memory", no())], "pid 1: 10 instructions\n"),
+    ] {
+        let mut host = MockHost::new();
+        host.load(&panda_plugin_entry_v1, args).unwrap();
+        host.guest_ready();
+        host.block(0x1000, 10);
+        host.load_mem(0x1000, 0x2000, &[1]);
+        host.unload();
+        assert_eq!(host.file("insncount.txt"), line);
+    }
 }
