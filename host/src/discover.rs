@@ -10,6 +10,8 @@ pub const PATH_VARIABLE: &str = "PANDA_PLUGIN_PATH";
 pub struct SearchPath {
     /// The directories; they need not exist.
     pub dirs: Vec<PathBuf>,
+    /// Looked for in each of them first.
+    target: Option<&'static str>,
 }
 
 impl SearchPath {
@@ -36,13 +38,13 @@ impl SearchPath {
             seen.push(place);
             new
         });
-        SearchPath { dirs }
+        SearchPath { dirs, target: None }
     }
 
-    /// The same, with the directory `target` in each directory before it: libraries for guests of one
-    /// architecture lie there.
-    pub fn for_target(&self, target: &str) -> SearchPath {
-        SearchPath { dirs: self.dirs.iter().flat_map(|d| [d.join(target), d.clone()]).collect() }
+    /// The same for guests of one architecture: libraries that are compiled for it lie in the directory
+    /// `target` of each directory, and are preferred.
+    pub fn for_target(&self, target: &'static str) -> SearchPath {
+        SearchPath { target: Some(target), ..self.clone() }
     }
 
     /// The library of the plugin `name`: the first file found, and the ones it shadows.
@@ -50,7 +52,8 @@ impl SearchPath {
         let mut found = self
             .dirs
             .iter()
-            .flat_map(|d| file_names(name).map(|f| d.join(f)))
+            .flat_map(|d| self.target.map(|t| d.join(t)).into_iter().chain([d.clone()]))
+            .flat_map(|d| file_names(name).map(move |f| d.join(f)))
             .filter(|p| p.is_file());
         let first = found.next()?;
         Some((first, found.collect()))
@@ -112,14 +115,14 @@ mod tests {
         for f in [a.join("libpanda_x_y.so"), b.join("panda_x_y.so"), b.join("unrelated.so")] {
             std::fs::write(f, "").unwrap();
         }
-        let path = SearchPath { dirs: vec![a.clone(), b.clone()] };
+        let path = SearchPath { dirs: vec![a.clone(), b.clone()], target: None };
         let found = path.find("x-y");
         assert_eq!(found, Some((a.join("libpanda_x_y.so"), vec![b.join("panda_x_y.so")])));
         assert_eq!(path.find("z"), None);
         let target = b.join("i386-linux-user");
         std::fs::create_dir_all(&target).unwrap();
         std::fs::write(target.join("panda_x_y.so"), "").unwrap();
-        let only_b = SearchPath { dirs: vec![b.clone()] };
+        let only_b = SearchPath { dirs: vec![b.clone()], target: None };
         let found = only_b.for_target("i386-linux-user").find("x_y");
         assert_eq!(found, Some((target.join("panda_x_y.so"), vec![b.join("panda_x_y.so")])));
         assert_eq!(only_b.for_target("other").find("x_y").unwrap().0, b.join("panda_x_y.so"));
