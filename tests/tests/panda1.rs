@@ -515,7 +515,7 @@ fn a_guest_that_goes_on_in_another_width_is_not_watched() {
     let other = compile(&dir, "calls", CALLS, Width::W32, &["-static"]);
     let script = format!("{0}; exec {0}", other.display());
     let out = Case::bash(&script)
-        .host(["-panda", &format!("{}", library(&plugin, Width::W64)), "--out-dir"])
+        .host(["-panda", &library(&plugin, Width::W64), "--out-dir"])
         .host([dir.path()])
         .dir(dir.path())
         .hosted();
