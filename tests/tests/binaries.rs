@@ -107,6 +107,9 @@ fn logs_what_ours_logs(library: &Path, log: &str) {
     assert_eq!(dir.read(log), ours, "{}", library.display());
 }
 
+/// Compiler, source and log of an example.
+type Example<'a> = (&'a str, PathBuf, &'a str);
+
 #[test]
 fn c_and_cpp_plugins_of_every_compiler_and_standard() {
     build_dir();
@@ -119,7 +122,7 @@ fn c_and_cpp_plugins_of_every_compiler_and_standard() {
         let source = |file: &str| root().join("examples/plugins").join(file);
         let c_file = (c, source("c/syscall_monitor.c"), "syscall_monitor.txt");
         let cpp_file = (cpp, source("cpp/syscall_monitor.cpp"), "syscall_monitor_cpp.txt");
-        let builds: [(&(&str, PathBuf, &str), &[&str]); 7] = [
+        let builds: [(&Example<'_>, &[&str]); 7] = [
             (&c_file, &["-std=c99", "-O0", "-g"]),
             (&c_file, &["-std=c11", "-O2", "-flto"]),
             (&c_file, &["-std=c17", "-Os", "-Wl,-z,now", "-s"]),

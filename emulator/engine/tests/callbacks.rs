@@ -65,7 +65,7 @@ fn any_number_of_plugins_see_only_what_they_asked_for(tier: Tier) {
         bytes: *const u8,
         _: u32,
     ) -> u32 {
-        let wanted = if user as usize % 2 == 0 { 0x90 } else { 0xff };
+        let wanted = if (user as usize).is_multiple_of(2) { 0x90 } else { 0xff };
         // SAFETY: an instruction has a first byte.
         u32::from(unsafe { *bytes } == wanted)
     }
