@@ -64,7 +64,8 @@ fn update() {
 }
 
 fn installed(package: &str) -> bool {
-    let out = Command::new("dpkg-query").args(["-W", "-f", "${db:Status-Status}", package]).output();
+    let out =
+        Command::new("dpkg-query").args(["-W", "-f", "${db:Status-Status}", package]).output();
     out.is_ok_and(|o| o.stdout == b"installed")
 }
 

@@ -99,7 +99,8 @@ pub fn document(rows: &[Row], table: &Table) -> String {
     }
     text.push_str("\n## What is made equal before the comparison\n\n");
     for (name, normalizer) in &table.normalizers {
-        let _ = writeln!(text, "* `{name}`: {} (`sed -E '{}'`)", normalizer.why, normalizer.sed.trim());
+        let _ =
+            writeln!(text, "* `{name}`: {} (`sed -E '{}'`)", normalizer.why, normalizer.sed.trim());
     }
     text
 }

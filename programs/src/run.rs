@@ -121,7 +121,8 @@ impl Runner {
         // Servers that the script did not end would disturb the next run.
         end_group(group);
         let text = |stream| self.normalized(table, program, &name(stream));
-        let run = Run { stdout: text("stdout")?, stderr: text("stderr")?, status, timed_out, seconds };
+        let run =
+            Run { stdout: text("stdout")?, stderr: text("stderr")?, status, timed_out, seconds };
         if !self.keep {
             std::fs::remove_dir_all(&base)?;
         }

@@ -1,12 +1,17 @@
 //! Which calls that may wait will not: with several guest threads these are made at once, without
 //! the way over a companion.
 
-use crate::SysResult;
 use crate::sys::futex;
 use crate::sys::host_call::{HostCall, syscall};
+use crate::{Errno, SysResult};
 
 /// A pipe that is ready for writing takes as much (POSIX, `PIPE_BUF`); a socket at least that.
 const SMALL: u64 = 4096;
+
+/// Flag of `recvmsg` and its like: do not wait.
+const DONTWAIT: u64 = libc::MSG_DONTWAIT as u64;
+/// Flag of `preadv2` and its like: do not wait.
+const NOWAIT: u64 = libc::RWF_NOWAIT as u64;
 
 /// Common requests that never wait.
 const QUICK_IOCTLS: [u64; 9] = [
@@ -26,19 +31,38 @@ pub fn at_once(call: &HostCall) -> Option<SysResult> {
     let [a, b, c, d, ..] = call.args;
     let wanted = |flag: i32, arg: u64| arg as i32 & flag != 0;
     let ready = match call.number {
-        libc::SYS_read
-        | libc::SYS_readv
-        | libc::SYS_pread64
-        | libc::SYS_preadv
-        | libc::SYS_preadv2
-        | libc::SYS_accept
-        | libc::SYS_accept4 => is_ready(a, libc::POLLIN),
-        libc::SYS_recvfrom => wanted(libc::MSG_DONTWAIT, d) || is_ready_to_receive(a, d),
-        libc::SYS_recvmsg => wanted(libc::MSG_DONTWAIT, c) || is_ready_to_receive(a, c),
+        libc::SYS_read => return read_now(call, &[b, c], 1),
+        // SAFETY: a prepared readv has an array of so many elements of the host's layout.
+        libc::SYS_readv => {
+            return read_now(
+                call,
+                unsafe { core::slice::from_raw_parts(b as *const u64, 2 * c as usize) },
+                c,
+            );
+        }
+        libc::SYS_pread64 | libc::SYS_preadv | libc::SYS_preadv2 => is_file(a),
+        libc::SYS_accept | libc::SYS_accept4 => is_nonblocking(a),
+        libc::SYS_recvfrom if !wanted(libc::MSG_WAITALL, d) => {
+            let [.., e, f] = call.args;
+            return unless_it_waits(call, [a, b, c, d | DONTWAIT, e, f], call.number);
+        }
+        libc::SYS_recvmsg if !wanted(libc::MSG_WAITALL, c) => {
+            return unless_it_waits(call, [a, b, c | DONTWAIT, d, 0, 0], call.number);
+        }
         libc::SYS_sendmsg => wanted(libc::MSG_DONTWAIT, c) || is_nonblocking(a),
-        libc::SYS_sendto if c > SMALL => wanted(libc::MSG_DONTWAIT, d) || is_nonblocking(a),
-        libc::SYS_sendto => wanted(libc::MSG_DONTWAIT, d) || is_ready(a, libc::POLLOUT),
-        libc::SYS_write | libc::SYS_pwrite64 if c <= SMALL => is_ready(a, libc::POLLOUT),
+        libc::SYS_sendto if c <= SMALL && is_ready(a, libc::POLLOUT) => {
+            let [.., e, f] = call.args;
+            return unless_it_waits(call, [a, b, c, d | DONTWAIT, e, f], call.number);
+        }
+        libc::SYS_sendto => wanted(libc::MSG_DONTWAIT, d) || is_nonblocking(a),
+        libc::SYS_write if c <= SMALL && !is_file(a) => {
+            if !is_ready(a, libc::POLLOUT) {
+                return None;
+            }
+            let buffer = [b, c];
+            let args = [a, buffer.as_ptr() as u64, 1, u64::MAX, 0, NOWAIT];
+            return unless_it_waits(call, args, libc::SYS_pwritev2);
+        }
         libc::SYS_write
         | libc::SYS_pwrite64
         | libc::SYS_writev
@@ -77,9 +101,23 @@ pub fn at_once(call: &HostCall) -> Option<SysResult> {
     ready.then(|| call.perform(true))
 }
 
-fn is_ready_to_receive(fd: u64, flags: u64) -> bool {
-    // All of it may take longer than the first byte.
-    flags as i32 & libc::MSG_WAITALL == 0 && is_ready(fd, libc::POLLIN)
+/// A `readv` that does not wait; the buffers as (address, length) pairs.
+fn read_now(call: &HostCall, buffers: &[u64], count: u64) -> Option<SysResult> {
+    let args = [call.args[0], buffers.as_ptr() as u64, count, u64::MAX, 0, NOWAIT];
+    unless_it_waits(call, args, libc::SYS_preadv2)
+}
+
+/// Makes a call that has been told not to wait. `None` if it would have, or if the descriptor knows
+/// no such way: a companion of another thread, or another process, may take what is there between
+/// a question and the call, so a question is not enough.
+fn unless_it_waits(call: &HostCall, args: [u64; 6], number: i64) -> Option<SysResult> {
+    match syscall(number, args, false) {
+        Err(Errno::EAGAIN | Errno::EOPNOTSUPP | Errno::EINVAL | Errno::ESPIPE | Errno::ENOSYS) => {
+            let fd = call.args[0];
+            (is_file(fd) || is_nonblocking(fd)).then(|| call.perform(true))
+        }
+        done => Some(done),
+    }
 }
 
 /// Whether the descriptor is ready, or reports at once that it is not.
