@@ -253,6 +253,8 @@ pub struct FaultMap {
     pub start: u64,
     /// Executable bytes in use.
     pub len: u64,
+    /// Bytes at the start that enter and leave the code: registers are the host's there.
+    pub entry_len: u64,
     /// Address that leaves generated code.
     pub leave: u64,
     /// All fault points, by offset.
@@ -298,9 +300,11 @@ pub fn withdraw(context: &mut libc::ucontext_t, amount: i64) {
         return;
     }
     // SAFETY: `activate`'s caller keeps the map valid; start and len are plain numbers.
-    let (start, len) = unsafe { ((*map).start, (*map).len) };
+    let (start, len, entry) = unsafe { ((*map).start, (*map).len, (*map).entry_len) };
     let regs = &mut context.uc_mcontext.gregs;
-    if (regs[libc::REG_RIP as usize] as u64).wrapping_sub(start) < len {
+    // On the way in or out the register is the host's; the request is seen at the next way in, or
+    // when the slice ends.
+    if (entry..len).contains(&(regs[libc::REG_RIP as usize] as u64).wrapping_sub(start)) {
         let budget = &mut regs[GREGS[usize::from(BUDGET)]];
         *budget = budget.wrapping_sub(amount);
     }

@@ -276,6 +276,7 @@ impl Jit {
     fn update_map(&mut self) {
         self.map.start = self.arena.addr(0);
         self.map.len = self.arena.used() as u64;
+        self.map.entry_len = self.prologue as u64;
         self.map.leave = self.arena.addr(self.leave);
     }
 
