@@ -32,13 +32,10 @@ pub fn at_once(call: &HostCall) -> Option<SysResult> {
     let wanted = |flag: i32, arg: u64| arg as i32 & flag != 0;
     let ready = match call.number {
         libc::SYS_read => return read_now(call, &[b, c], 1),
-        // SAFETY: a prepared readv has an array of so many elements of the host's layout.
         libc::SYS_readv => {
-            return read_now(
-                call,
-                unsafe { core::slice::from_raw_parts(b as *const u64, 2 * c as usize) },
-                c,
-            );
+            // SAFETY: a prepared readv has so many elements of two words each.
+            let buffers = unsafe { core::slice::from_raw_parts(b as *const u64, 2 * c as usize) };
+            return read_now(call, buffers, c);
         }
         libc::SYS_pread64 | libc::SYS_preadv | libc::SYS_preadv2 => is_file(a),
         libc::SYS_accept | libc::SYS_accept4 => is_nonblocking(a),
