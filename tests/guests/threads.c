@@ -1,6 +1,7 @@
 /* Threads: create, join, mutex, condition variable, TLS, signals to threads, blocking calls. */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
@@ -90,6 +91,15 @@ static void *forker(void *arg) {
 static pthread_mutex_t robust;
 static void *owner(void *arg) { (void)arg; pthread_mutex_lock(&robust); return 0; }
 
+/* Makes calls that never wait until the other thread, whose wait has a limit, has run. */
+static atomic_int late;
+static void *caller(void *arg) {
+    (void)arg;
+    struct pollfd none = {-1, POLLIN, 0};
+    while (!late) poll(&none, 1, 0);
+    return 0;
+}
+
 int main(void) {
     pthread_t t[20];
     void *r;
@@ -106,6 +116,19 @@ int main(void) {
     for (long i = 0; i < 4; i++) pthread_create(&t[i], 0, spinner, (void *)(3 - i));
     for (int i = 0; i < 4; i++) pthread_join(t[i], 0);
     printf("spins %d\n", spins);
+
+    pthread_create(&t[0], 0, caller, 0);
+    struct timespec limit;
+    clock_gettime(CLOCK_REALTIME, &limit);
+    limit.tv_nsec += 5000000;
+    limit.tv_sec += limit.tv_nsec / 1000000000;
+    limit.tv_nsec %= 1000000000;
+    pthread_mutex_lock(&lock);
+    while (pthread_cond_timedwait(&cond, &lock, &limit) == 0) {}
+    pthread_mutex_unlock(&lock);
+    late = 1;
+    pthread_join(t[0], 0);
+    printf("late\n");
 
     if (pipe(fds)) return 1;
     pthread_create(&t[0], 0, reader, 0);

@@ -202,6 +202,7 @@ impl Process {
         let thread = self.thread();
         thread.turn = turn;
         thread.preempted = 0;
+        thread.used = 0;
     }
 
     /// The thread that runs next: one whose host call has completed, unless such threads have had
@@ -228,8 +229,17 @@ impl Process {
         {
             return crate::Stop::Interrupted;
         }
-        let stop = m.run(self.cpu(), SHARED_SLICE);
+        // A turn goes on behind a call that did not wait: one that makes nothing but such calls must
+        // not keep the others from running.
+        let (before, left) = (self.cpu().hdr.retired(), SHARED_SLICE - self.thread().used);
+        let stop = m.run(self.cpu(), left);
         crate::companion::unwatch();
+        let used = self.cpu().hdr.retired().wrapping_sub(before);
+        let thread = self.thread();
+        thread.used += used.min(left);
+        if thread.used == SHARED_SLICE {
+            self.end_turn();
+        }
         stop
     }
 

@@ -26,6 +26,8 @@ pub struct Thread {
     pub turn: u64,
     /// How often its slice was cut short for a thread whose call had completed.
     pub preempted: u32,
+    /// Instructions of its present turn, which calls that do not wait leave running.
+    pub used: u64,
     /// What it waits for.
     pub wait: Option<Wait>,
     /// The system call that waits.
@@ -56,6 +58,7 @@ impl Thread {
             interrupted: None,
             turn: 0,
             preempted: 0,
+            used: 0,
             wait: None,
             call: None,
             companion: None,
