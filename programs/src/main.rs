@@ -60,7 +60,7 @@ fn main() -> anyhow::Result<ExitCode> {
     }
     let status = Command::new(env!("CARGO"))
         .args(["build", "--quiet", "--release", "-p", "host", "-p", "panda-syscalls"])
-        .args(["-p", "panda-textprinter"])
+        .args(["-p", "panda-textprinter", "-p", "panda-callstack"])
         .current_dir(root)
         .status()?;
     ensure!(status.success(), "the host does not build");
@@ -86,13 +86,14 @@ fn main() -> anyhow::Result<ExitCode> {
             .with_context(|| format!("entry {}", program.name))?;
         println!("{}", row.line());
         rows.push(row);
+        // A run that is broken off leaves what it has.
+        if let Some(path) = &cli.write {
+            std::fs::write(path, report::document(&rows, &table))
+                .with_context(|| path.display().to_string())?;
+        }
     }
     if !cli.keep {
         let _ = std::fs::remove_dir_all(&runner.scratch);
-    }
-    if let Some(path) = &cli.write {
-        std::fs::write(path, report::document(&rows, &table))
-            .with_context(|| path.display().to_string())?;
     }
     let count = |f: fn(&Outcome) -> bool| rows.iter().filter(|r| f(&r.outcome)).count();
     let failed = count(|o| matches!(o, Outcome::Differs(_)));
