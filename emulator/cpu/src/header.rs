@@ -204,7 +204,8 @@ impl CpuHeader {
         }
         let kind = TrapKind::from_u8(self.trap);
         // Other traps have no address, whatever is left there from an earlier one.
-        let memory = matches!(kind, TrapKind::PageFault | TrapKind::BusError);
+        let memory =
+            matches!(kind, TrapKind::PageFault | TrapKind::BusError | TrapKind::FetchFault);
         let t = Trap {
             kind,
             addr: if memory { self.trap_addr } else { 0 },
