@@ -70,6 +70,18 @@ pub struct RunArgs {
     /// go to the log
     #[arg(long, value_name = "TEXT")]
     pub plugin_cmd: Vec<String>,
+    /// Read commands: from the terminal, or line by line from stdin; `help` lists them. `run` runs the guest
+    #[arg(long, conflicts_with = "watch")]
+    pub repl: bool,
+    /// While the guest runs, take the commands of --repl on this UNIX socket (`host monitor SOCKET …`)
+    #[arg(long, value_name = "SOCKET")]
+    pub monitor: Option<PathBuf>,
+    /// Run the guest again whenever the file of a plugin changes
+    #[arg(long)]
+    pub watch: bool,
+    /// Warn when a callback uses more than this processor time; 0: never [default: 10]
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
+    pub watchdog: Option<f64>,
     /// Print what was executed when the guest has ended (not: in processes it forks)
     #[arg(long)]
     pub stats: bool,
@@ -139,6 +151,14 @@ pub enum Command {
         #[command(subcommand)]
         command: PluginCommand,
     },
+    /// Send commands to a host that runs with --monitor
+    Monitor {
+        /// Its socket
+        socket: PathBuf,
+        /// One command; without it, commands are read from stdin, one a line
+        #[arg(trailing_var_arg = true)]
+        command: Vec<String>,
+    },
 }
 
 /// What can be done with plugins.
@@ -203,6 +223,13 @@ pub enum PluginCommand {
         #[command(flatten)]
         settings: Settings,
     },
+}
+
+fn parse_seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(s) if (0.0..=1e6).contains(&s) => Ok(s),
+        _ => Err("give a number of seconds from 0 to 1000000".to_owned()),
+    }
 }
 
 fn parse_pc(text: &str) -> Result<u64, String> {

@@ -34,6 +34,10 @@ pub struct Config {
     pub on_plugin_failure: FailurePolicy,
     /// Directory for the files plugins write.
     pub out_dir: Option<PathBuf>,
+    /// Plugins whose library is really unmapped when they are unloaded.
+    pub close_plugins: Vec<String>,
+    /// Seconds of processor time a callback may take before a warning; 0 for none.
+    pub watchdog: Option<f64>,
     /// Arguments by plugin: `[plugin.NAME]`.
     pub plugin: BTreeMap<String, PluginTable>,
 }
@@ -83,7 +87,15 @@ pub enum ConfigError {
     },
 }
 
-const KEYS: [&str; 5] = ["plugins", "plugin_path", "on_plugin_failure", "out_dir", "plugin"];
+const KEYS: [&str; 7] = [
+    "plugins",
+    "plugin_path",
+    "on_plugin_failure",
+    "out_dir",
+    "close_plugins",
+    "watchdog",
+    "plugin",
+];
 
 impl Config {
     /// Reads the named file, or the default one if it exists, or nothing.
@@ -134,6 +146,21 @@ impl Config {
                 "out_dir" => {
                     let dir = value.as_str().ok_or_else(|| wrong("a directory"))?;
                     config.out_dir = Some(base.join(dir));
+                }
+                "close_plugins" => {
+                    config.close_plugins =
+                        texts(value).ok_or_else(|| wrong("an array of plugin names"))?;
+                }
+                "watchdog" => {
+                    let seconds = match given(value) {
+                        Some(GivenValue::Int(n)) => n as f64,
+                        Some(GivenValue::Float(x)) => x,
+                        _ => return Err(wrong("a number of seconds")),
+                    };
+                    if !(0.0..=1e6).contains(&seconds) {
+                        return Err(wrong("a number of seconds from 0 to 1000000"));
+                    }
+                    config.watchdog = Some(seconds);
                 }
                 "on_plugin_failure" => {
                     config.on_plugin_failure = match value.as_str() {

@@ -3,10 +3,12 @@
 
 pub mod cli;
 pub mod config;
+pub mod containment;
 pub mod descriptors;
 pub mod discover;
 pub mod log;
 pub mod machine;
+pub mod monitor;
 pub mod panda_options;
 pub mod plugin;
 pub mod plugin_list;

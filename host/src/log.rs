@@ -8,10 +8,10 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Mutex, OnceLock};
 
 use anyhow::Context;
@@ -28,6 +28,8 @@ const FILTER_VARIABLE: &str = "PANDA_LOG";
 
 /// The stderr the host was started with.
 static STDERR: OnceLock<Kept> = OnceLock::new();
+/// Descriptor of the log, or -1.
+static TARGET: AtomicI32 = AtomicI32::new(-1);
 /// This process was forked by the guest.
 static FORKED: AtomicBool = AtomicBool::new(false);
 
@@ -53,11 +55,22 @@ pub fn start(verbose: u8, file: Option<&Path>) -> anyhow::Result<()> {
             let file = File::create(path)
                 .with_context(|| format!("cannot write the log file {}", path.display()))?;
             let file = File::from(descriptors::out_of_the_way(file.into()));
+            TARGET.store(file.as_raw_fd(), Ordering::Relaxed);
             log.with_writer(Mutex::new(file)).init();
         }
         None => log.with_writer(|| Stderr).init(),
     }
     Ok(())
+}
+
+/// Writes to the log without locking or allocating, for signal handlers.
+pub fn write_raw(bytes: &[u8]) {
+    let fd = TARGET.load(Ordering::Relaxed);
+    if fd < 0 && is_forked() {
+        return;
+    }
+    // SAFETY: writes readable bytes. Nothing more can be done when that fails.
+    unsafe { libc::write(if fd < 0 { 2 } else { fd }, bytes.as_ptr().cast(), bytes.len()) };
 }
 
 /// Writes to the stderr the host was started with, whatever became of the guest's.
@@ -71,6 +84,8 @@ pub fn forked() {
     if !FORKED.swap(true, Ordering::Relaxed)
         && let Some(kept) = STDERR.get()
     {
+        let own = kept.copy.as_raw_fd();
+        let _ = TARGET.compare_exchange(own, -1, Ordering::Relaxed, Ordering::Relaxed);
         descriptors::close(kept.copy.as_fd());
     }
 }
@@ -85,6 +100,7 @@ fn keep_stderr() {
     let Ok(copy) = stderr.as_fd().try_clone_to_owned() else { return };
     let copy = File::from(descriptors::out_of_the_way(copy));
     let Some(identity) = identity(copy.as_fd()) else { return };
+    TARGET.store(copy.as_raw_fd(), Ordering::Relaxed);
     // A second start finds the first one's copy, which is as good.
     let _ = STDERR.set(Kept { copy, identity });
 }

@@ -3,12 +3,14 @@
 use std::cell::RefMut;
 
 use emu_engine::Engine;
-use emu_linux::{Abi, Event, Machine, Stop};
+use emu_linux::{Abi, Event, Machine, Stop, attention};
 use emu_mem::AddressSpace;
 use emu_x86::X86Cpu;
 use plugin_api::abi::flush_reason;
 
+use crate::containment;
 use crate::log;
+use crate::monitor::console::Console;
 use crate::plugin::Plugins;
 
 /// An engine and the plugins that watch it.
@@ -18,6 +20,18 @@ pub struct WatchedMachine {
     pub engine: Engine,
     /// The plugins.
     pub plugins: Plugins,
+    /// Who may ask about them.
+    pub console: Option<Console>,
+}
+
+impl WatchedMachine {
+    /// Answers what has been asked. Between blocks.
+    fn serve(&mut self) {
+        if let Some(mut console) = self.console.take() {
+            console.serve(self);
+            self.console = Some(console);
+        }
+    }
 }
 
 impl Machine for WatchedMachine {
@@ -29,6 +43,9 @@ impl Machine for WatchedMachine {
         let stop = Machine::run(&mut self.engine, cpu, slice);
         if matches!(stop, Stop::Interrupted | Stop::Requested) {
             self.plugins.settle();
+            if attention::take() {
+                self.serve();
+            }
         }
         stop
     }
@@ -49,13 +66,25 @@ impl Machine for WatchedMachine {
         Machine::set_abi(&mut self.engine, abi);
     }
 
+    fn attend(&mut self, _cpu: &mut X86Cpu) -> bool {
+        self.plugins.settle();
+        self.serve();
+        self.engine.shared().stop_request().is_some()
+    }
+
     fn event(&mut self, cpu: &mut X86Cpu, event: &Event<'_>) {
         if matches!(event, Event::BeforeFork) {
             self.plugins.flush(flush_reason::FORK);
         }
         if matches!(event, Event::Fork { is_child: true, .. }) {
             log::forked();
+            containment::forked();
+            if let Some(console) = &mut self.console {
+                console.forget();
+            }
         }
+        containment::event_is_about(emu_linux::machine::header(cpu));
         Machine::event(&mut self.engine, cpu, event);
+        containment::event_is_about(core::ptr::null_mut());
     }
 }

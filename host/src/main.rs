@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 use panda_host::cli::{Cli, Command, PluginCommand};
+use panda_host::monitor::{client, repl, watch};
 use panda_host::run::Failure;
 use panda_host::scaffold::{self, Project};
 use panda_host::{log, panda_options, run, show, validate};
@@ -23,21 +24,10 @@ fn main() -> ExitCode {
     match dispatch(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(f) => {
-            log::say(&format!("host: error: {}\n", with_causes(&f.error)));
+            log::say(&format!("host: error: {}\n", run::with_causes(&f.error)));
             ExitCode::from(f.code as u8)
         }
     }
-}
-
-/// The messages of an error and its causes, each once.
-fn with_causes(error: &anyhow::Error) -> String {
-    let mut text = error.to_string();
-    for cause in error.chain().skip(1).map(ToString::to_string) {
-        if !text.contains(&cause) {
-            text = format!("{text}: {cause}");
-        }
-    }
-    text
 }
 
 fn dispatch(cli: &Cli) -> Result<(), Failure> {
@@ -76,6 +66,19 @@ fn dispatch(cli: &Cli) -> Result<(), Failure> {
             let _ = std::io::stdout().write_all(text.as_bytes());
             Ok(())
         }
+        Some(Command::Monitor { socket, command }) => {
+            if client::talk(socket, command)? {
+                return Ok(());
+            }
+            Err(Failure { code: 1, error: anyhow::anyhow!("a command failed") })
+        }
+        None if cli.run.repl => {
+            log::start(cli.run.settings.verbose, cli.run.settings.log_file.as_deref())?;
+            if repl::run(&cli.run)? {
+                return Ok(());
+            }
+            Err(Failure { code: 1, error: anyhow::anyhow!("a command failed") })
+        }
         None if cli.run.guest.is_empty() => {
             let error =
                 anyhow::anyhow!("no guest program is named\n{}", Cli::command().render_usage());
@@ -83,6 +86,10 @@ fn dispatch(cli: &Cli) -> Result<(), Failure> {
         }
         None => {
             log::start(cli.run.settings.verbose, cli.run.settings.log_file.as_deref())?;
+            if cli.run.watch {
+                watch::run(&cli.run)?;
+                return Ok(());
+            }
             let outcome = run::run(&cli.run)?;
             emu_linux::end_host_process(outcome.status, outcome.stopped_code)
         }

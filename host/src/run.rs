@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -14,12 +15,17 @@ use emu_x86::Level;
 
 use crate::cli::{CpuArg, RunArgs, TierArg};
 use crate::config::{Config, PluginTable};
+use crate::containment::{self, watchdog};
 use crate::descriptors::HighDescriptors;
 use crate::discover::SearchPath;
 use crate::machine::WatchedMachine;
+use crate::monitor::console::Console;
 use crate::plugin::{Plugins, Settings, Wanted};
 use crate::sandbox::{self, Permissions};
 use crate::{discover, log, panda_options, plugin_list, stats, suggest};
+
+/// Seconds of processor time a callback may take before a warning.
+const WATCHDOG: f64 = 10.0;
 
 /// How a run ended, as the host's own end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,17 +57,52 @@ impl From<LoadError> for Failure {
     }
 }
 
+/// The messages of an error and its causes, each once.
+pub fn with_causes(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
 /// Runs the guest of `args` to its end.
 pub fn run(args: &RunArgs) -> Result<Outcome, Failure> {
-    let (program, _) = args.guest.split_first().context("no guest program is named")?;
     let config = Config::load(args.settings.config.as_deref()).map_err(anyhow::Error::from)?;
     let wanted = wanted(args, &config)?;
+    run_with(args, &config, &wanted, None)
+}
+
+/// Where a run with these settings looks for plugins.
+pub fn search_path(args: &RunArgs, config: &Config) -> SearchPath {
     let mut plugin_path = args.settings.plugin_path.clone();
     if !args.panda.is_empty() {
         plugin_path.push(PathBuf::from("."));
     }
-    let search = SearchPath::new(&plugin_path, &config.plugin_path);
-    check_tables(&config, &wanted, &search)?;
+    SearchPath::new(&plugin_path, &config.plugin_path)
+}
+
+/// Runs the guest of `args` under these plugins to its end. `asker` may send the monitor's commands.
+pub fn run_with(
+    args: &RunArgs,
+    config: &Config,
+    wanted: &[Wanted],
+    asker: Option<UnixStream>,
+) -> Result<Outcome, Failure> {
+    containment::keeping_exceptions_in(|| run_here(args, config, wanted, asker))
+}
+
+fn run_here(
+    args: &RunArgs,
+    config: &Config,
+    wanted: &[Wanted],
+    asker: Option<UnixStream>,
+) -> Result<Outcome, Failure> {
+    let (program, _) = args.guest.split_first().context("no guest program is named")?;
+    let search = search_path(args, config);
+    check_tables(config, wanted, &search)?;
     let out_dir = args
         .out_dir
         .clone()
@@ -92,7 +133,7 @@ pub fn run(args: &RunArgs) -> Result<Outcome, Failure> {
     // A program that cannot be run is reported before any plugin creates a file.
     let abi = prepare(&request, u64::MAX)?.abi();
     // Without plugins nothing the host opens from here on outlives the guest's start.
-    let descriptors = match wanted.as_slice() {
+    let descriptors = match wanted {
         [] => None,
         _ => Some(
             HighDescriptors::begin()
@@ -118,11 +159,18 @@ pub fn run(args: &RunArgs) -> Result<Outcome, Failure> {
         out_dir,
         policy: config.on_plugin_failure,
         continued: false,
-        configured: configured(&config),
+        configured: configured_tables(config),
+        close: config.close_plugins.clone(),
     };
     let plugins = Plugins::new(engine.shared().clone(), settings);
-    let mut machine = WatchedMachine { engine, plugins };
-    machine.plugins.start_all(&wanted).map_err(anyhow::Error::from)?;
+    watchdog::start(args.watchdog.or(config.watchdog).unwrap_or(WATCHDOG));
+    let console = if args.monitor.is_some() || asker.is_some() {
+        Some(Console::new(args, asker, config)?)
+    } else {
+        None
+    };
+    let mut machine = WatchedMachine { engine, plugins, console };
+    machine.plugins.start_all(wanted).map_err(anyhow::Error::from)?;
     if let Some(descriptors) = descriptors {
         descriptors.end();
     }
@@ -145,14 +193,21 @@ pub fn run(args: &RunArgs) -> Result<Outcome, Failure> {
     let status = process.run(&mut machine);
     let stopped = machine.engine.shared().stop_request();
     // Before the plugins end: their callbacks' counts go with them.
-    let counts = machine.engine.stats();
+    let mut counts = machine.engine.stats();
     for &pc in &args.show_block {
         match machine.engine.explain(pc) {
             Some(text) => log::say(&text),
             None => tracing::warn!("there is no block at {pc:#x}"),
         }
     }
+    let retired = machine.plugins.retired_memory();
     let plugins_ended = machine.plugins.end();
+    if let Some(console) = machine.console.take() {
+        if !args.stats {
+            counts.callbacks.clear();
+        }
+        console.farewell(&(stats::report(&counts, start.elapsed(), &machine.plugins) + &retired));
+    }
     if args.stats && !log::is_forked() {
         let report = stats::report(&counts, start.elapsed(), &machine.plugins);
         log::say(&report);
@@ -169,7 +224,7 @@ pub fn run(args: &RunArgs) -> Result<Outcome, Failure> {
 }
 
 /// The plugins to load: the command line's list, or the configuration file's.
-fn wanted(args: &RunArgs, config: &Config) -> anyhow::Result<Vec<Wanted>> {
+pub fn wanted(args: &RunArgs, config: &Config) -> anyhow::Result<Vec<Wanted>> {
     let listed = match &args.plugins {
         Some(list) => plugin_list::parse(list)?,
         None if !args.panda.is_empty() => Vec::new(),
@@ -180,14 +235,24 @@ fn wanted(args: &RunArgs, config: &Config) -> anyhow::Result<Vec<Wanted>> {
             .collect(),
     };
     let requests = panda_options::requests(listed, &args.panda, &args.panda_arg)?;
-    Ok(requests
+    Ok(configured(requests, config))
+}
+
+/// The plugins of a list as on the command line.
+pub fn wanted_from(list: &str, config: &Config) -> Result<Vec<Wanted>, plugin_list::ListError> {
+    Ok(configured(plugin_list::parse(list)?, config))
+}
+
+/// Adds the arguments the configuration has for them.
+fn configured(requests: Vec<plugin_list::Request>, config: &Config) -> Vec<Wanted> {
+    requests
         .into_iter()
         .map(|r| {
             let given: Vec<_> = r.args.into_iter().map(|(k, v)| (k, GivenValue::Text(v))).collect();
             let table = config.plugin.get(&discover::table_name(&r.name));
             from_table(r.name, table, given)
         })
-        .collect())
+        .collect()
 }
 
 /// QEMU's name of a guest's architecture, for directories of plugins that are compiled for one.
@@ -217,7 +282,7 @@ fn from_table(
 }
 
 /// The plugins of the configuration's tables, for those that are loaded because others need them.
-fn configured(config: &Config) -> BTreeMap<String, Wanted> {
+fn configured_tables(config: &Config) -> BTreeMap<String, Wanted> {
     let plugin = |(name, table): (&String, &PluginTable)| {
         (name.clone(), from_table(name.clone(), Some(table), Vec::new()))
     };

@@ -203,6 +203,7 @@ impl PluginTest {
             host_version: env!("CARGO_PKG_VERSION").to_owned(),
             out_dir: self.out_dir.to_string_lossy().into_owned(),
             continued: false,
+            reply: |_, _| {},
             log: Arc::new(move |name, level, text| {
                 let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
                 log.push((name.to_owned(), level, text.to_owned()));

@@ -80,6 +80,16 @@ impl Entry {
         self.raw.init.replace(init)
     }
 
+    /// Addresses of the functions a plugin is started, ended and flushed with; 0 for one it has not.
+    pub fn functions(&self) -> [usize; 3] {
+        let raw = &self.raw;
+        [
+            raw.init.map_or(0, |f| f as usize),
+            raw.uninit.map_or(0, |f| f as usize),
+            raw.flush.map_or(0, |f| f as usize),
+        ]
+    }
+
     /// Reads and checks an entry.
     ///
     /// # Safety

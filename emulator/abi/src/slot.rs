@@ -30,6 +30,8 @@ pub struct SlotConfig {
     pub continued: bool,
     /// Where log lines go.
     pub log: LogSink,
+    /// Where the lines go that a plugin answers a monitor command with: (name of the plugin, text).
+    pub reply: fn(&str, &str),
     /// The most detailed level the log shows.
     pub log_level: u32,
     /// Hides a file descriptor from the guest, or no longer.
@@ -164,6 +166,33 @@ impl PluginSlot {
         self.inner().unload.get()
     }
 
+    /// Ends the plugin. The reason when its `uninit` failed.
+    pub fn end(mut self) -> Result<(), String> {
+        let failed_before = self.failed();
+        self.uninit();
+        match self.failure() {
+            Some(reason) if !failed_before => Err(reason),
+            _ => Ok(()),
+        }
+    }
+
+    /// Ends a plugin whose code was interrupted for good: `uninit` is not called.
+    pub fn abandon(mut self) {
+        self.entry.raw.uninit = None;
+    }
+
+    fn uninit(&mut self) {
+        self.inner().shared.remove_owner(self.inner().owner);
+        self.inner().config.services.remove_owner(self.inner().owner);
+        if let Some(uninit) = self.entry.raw.uninit.take() {
+            // SAFETY: the plugin's own function; init succeeded and no callback is registered.
+            unsafe { uninit(self.state) };
+        }
+        // Callbacks and counters it added while ending.
+        self.inner().shared.remove_owner(self.inner().owner);
+        self.inner().config.services.remove_owner(self.inner().owner);
+    }
+
     /// Changes the most detailed level the log shows.
     pub fn set_log_level(&self, level: u32) {
         self.inner().level.store(level, Ordering::Relaxed);
@@ -182,15 +211,7 @@ impl PluginSlot {
 
 impl Drop for PluginSlot {
     fn drop(&mut self) {
-        self.inner().shared.remove_owner(self.inner().owner);
-        self.inner().config.services.remove_owner(self.inner().owner);
-        if let Some(uninit) = self.entry.raw.uninit {
-            // SAFETY: the plugin's own function; init succeeded and no callback is registered.
-            unsafe { uninit(self.state) };
-        }
-        // Callbacks and counters it added while ending.
-        self.inner().shared.remove_owner(self.inner().owner);
-        self.inner().config.services.remove_owner(self.inner().owner);
+        self.uninit();
         // SAFETY: leaked in `start`; the plugin has been told that its handle is dead.
         drop(unsafe { Box::from_raw(self.inner.as_ptr()) });
     }

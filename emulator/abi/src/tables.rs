@@ -10,7 +10,7 @@ use emu_cpu::{CpuHeader, RegKind};
 use emu_engine::{CounterId, CounterKind, Shared};
 use plugin_api::abi::{
     CountersApi, MemApi, MonitorApi, OsApi, PandaCpu, PandaId, PandaPlugin, RegInfo, RegsApi, Str,
-    arch, level, reg_kind, status, syscall_abi,
+    arch, reg_kind, status, syscall_abi,
 };
 
 use crate::core_table::{inner, text};
@@ -400,7 +400,7 @@ unsafe extern "C" fn monitor_reply(plugin: Plugin, line: Str) -> u32 {
     // SAFETY: see the module.
     unsafe {
         let Some(p) = inner(plugin) else { return status::INVALID };
-        (p.config.log)(&p.name, level::INFO, &text(line));
+        (p.config.reply)(&p.name, &text(line));
     }
     status::OK
 }

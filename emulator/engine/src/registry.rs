@@ -146,6 +146,19 @@ impl Registry {
         }
     }
 
+    /// Makes every subscription of `owner` do nothing, without allocating or freeing.
+    pub fn silence(&self, owner: OwnerId) {
+        for s in self.iter().filter(|s| s.owner == owner) {
+            s.enabled.set(false);
+            s.cell.func.set(nothing as *const () as usize);
+        }
+    }
+
+    /// The subscription of `owner` whose function is at `func`.
+    pub fn with_function(&self, owner: OwnerId, func: usize) -> Option<&Subscription> {
+        self.iter().find(|s| s.owner == owner && s.func == func).map(|s| &**s)
+    }
+
     /// Enables or disables a subscription of `owner`.
     pub fn set_enabled(
         &mut self,

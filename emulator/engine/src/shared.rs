@@ -130,6 +130,22 @@ impl Shared {
         crate::request_interrupt();
     }
 
+    /// Stops every callback of a plugin at once. For signal handlers that interrupt code of a
+    /// plugin; [`Shared::remove_owner`] must follow.
+    pub fn silence(&self, owner: OwnerId) {
+        if let Ok(registry) = self.registry.try_borrow() {
+            registry.silence(owner);
+        }
+    }
+
+    /// Pc of the guest instruction that a callback which reads registers was called for; 0 when no
+    /// guest code runs. For signal handlers.
+    pub fn callback_pc(&self) -> u64 {
+        let cpu = self.running.get();
+        // SAFETY: non-null only while the engine runs that CPU, and this is the run thread.
+        if cpu.is_null() { 0 } else { unsafe { (*cpu).insn_pc } }
+    }
+
     /// Adds an inlined counter; see [`Counters::add`].
     ///
     /// # Safety

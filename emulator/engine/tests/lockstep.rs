@@ -320,7 +320,7 @@ fn refresh(cpu: &mut X86Cpu, rng: &mut Rng, program: &Program, wide: bool) {
         };
         cpu.gpr[n] = if wide { v } else { u64::from(v as u32) };
     }
-    cpu.gpr[4] = DATA + DATA_LEN as u64 / 2 & !15;
+    cpu.gpr[4] = (DATA + DATA_LEN as u64 / 2) & !15;
     cpu.hdr.pc = program.starts[rng.below(program.starts.len() as u64) as usize];
 }
 

@@ -9,6 +9,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
+use crate::attention;
 use crate::errno::check;
 use crate::sys::{fds, host_call};
 use crate::{Errno, SysResult};
@@ -16,10 +17,6 @@ use crate::{Errno, SysResult};
 /// The host signal that gets a companion out of a call. The C library keeps it for itself and never
 /// shows it to programs; guests get it only through in-process delivery.
 pub const NUDGE: i32 = 33;
-
-/// The host signal with which a companion that has a report gets the run thread out of guest code.
-/// The C library keeps it for thread cancellation, which the host does not use.
-pub const POKE: i32 = 32;
 
 /// Host id of the run thread while it runs guest code that a report should interrupt; else 0.
 static WATCHING: AtomicI32 = AtomicI32::new(0);
@@ -166,7 +163,7 @@ fn announce(event: i32) {
         }
         // SAFETY: signals a thread of this process.
         run_thread => unsafe {
-            libc::syscall(libc::SYS_tgkill, libc::getpid(), run_thread, POKE);
+            libc::syscall(libc::SYS_tgkill, libc::getpid(), run_thread, attention::SIGNAL);
         },
     }
 }
@@ -190,58 +187,15 @@ fn blocked<R>(f: impl FnOnce() -> R) -> R {
 
 extern "C" fn ignore(_: i32, _: *mut libc::siginfo_t, _: *mut libc::c_void) {}
 
-extern "C" fn on_poke(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
-    // SAFETY: the kernel passes valid pointers to an SA_SIGINFO handler; getpid cannot fail.
-    unsafe {
-        if (*info).si_code == libc::SI_TKILL && (*info).si_pid() == libc::getpid() {
-            emu_engine::request_interrupt_in(&mut *context.cast::<libc::ucontext_t>());
-            return;
-        }
-    }
-    // The guest's own, for instance of its C library's timers.
-    crate::signal::host::on_signal(signal, info, context);
-}
-
 /// Lets [`NUDGE`], and nothing else, interrupt this thread.
 fn accept_nudges() {
-    install(NUDGE, ignore, 0);
+    crate::signal::host::install_internal(NUDGE, ignore as *const () as usize, 0);
     mask(!crate::signal::bit(NUDGE) & !crate::signal::SYNCHRONOUS);
 }
 
-/// Lets [`POKE`] end the run thread's slice. It interrupts no call.
+/// Lets a report end the run thread's slice. It interrupts no call.
 fn accept_pokes() {
-    install(POKE, on_poke, libc::SA_RESTART);
+    attention::install();
     let run_thread = mask(u64::MAX);
-    mask(run_thread & !crate::signal::bit(POKE));
-}
-
-type Handler = extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void);
-
-/// Installs a handler for a signal that the C library refuses to others.
-fn install(signal: i32, handler: Handler, flags: i32) {
-    // The kernel's own structure.
-    #[repr(C)]
-    struct Kernel {
-        handler: usize,
-        flags: u64,
-        restorer: usize,
-        mask: u64,
-    }
-    const SA_RESTORER: i32 = 0x0400_0000;
-    let action = Kernel {
-        handler: handler as *const () as usize,
-        flags: (SA_RESTORER | libc::SA_SIGINFO | libc::SA_ONSTACK | flags) as u64,
-        restorer: restore as *const () as usize,
-        mask: !crate::signal::SYNCHRONOUS,
-    };
-    // SAFETY: a valid action; its handler is async-signal-safe and returns through `restore`.
-    unsafe {
-        libc::syscall(libc::SYS_rt_sigaction, signal, &action, core::ptr::null_mut::<Kernel>(), 8);
-    }
-}
-
-/// Returns from a signal handler.
-#[unsafe(naked)]
-extern "C" fn restore() {
-    core::arch::naked_asm!("mov eax, 15", "syscall")
+    mask(run_thread & !crate::signal::bit(attention::SIGNAL));
 }

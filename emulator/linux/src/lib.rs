@@ -14,6 +14,7 @@
 //! * [`sys`] — the system calls: one table row and one function each.
 
 pub mod abi;
+pub mod attention;
 pub mod companion;
 pub mod elf;
 mod engine;

@@ -36,6 +36,11 @@ pub trait Machine {
     fn release_code(&mut self, start: u64, end: u64);
     /// The guest is now of another architecture; nothing of the old one is translated any more.
     fn set_abi(&mut self, abi: Abi);
+    /// Somebody asked for attention ([`crate::attention`]) while no guest code runs. True when the
+    /// run is to end.
+    fn attend(&mut self, _cpu: &mut emu_x86::X86Cpu) -> bool {
+        false
+    }
     /// Tells the watchers what happened.
     fn event(&mut self, cpu: &mut emu_x86::X86Cpu, event: &Event<'_>);
 }

@@ -27,6 +27,7 @@ impl Process {
                 continue;
             }
             if !self.schedule(m, core::mem::take(&mut slice_over)) {
+                self.attend(m);
                 continue;
             }
             if deliver::is_due(self) {

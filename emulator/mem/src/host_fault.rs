@@ -15,6 +15,8 @@ thread_local! {
 static CODE_HANDLER: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
 /// Registered last-words handler.
 static CRASH_HANDLER: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
+/// Registered rescue handler.
+static RESCUE_HANDLER: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
 /// Registered handler of fault signals that somebody sent.
 static SENT_HANDLER: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
 /// Guards against installing twice.
@@ -39,6 +41,27 @@ pub type CodeHandler = fn(fault: &HostFault, context: &mut libc::ucontext_t) -> 
 
 /// Called in signal context before the process dies of a fault nobody recovers.
 pub type CrashHandler = fn(fault: &HostFault, host_pc: u64);
+
+/// Offered a crash of foreign code in this process (signal, address, context) before it kills the
+/// process; returns true when it has changed the context so that execution can continue. Runs in
+/// signal context.
+pub type RescueHandler = fn(signal: i32, addr: u64, context: &mut libc::ucontext_t) -> bool;
+
+/// Registers the handler of crashes in foreign code.
+pub fn set_rescue_handler(handler: RescueHandler) {
+    RESCUE_HANDLER.store(handler as *mut (), Ordering::Release);
+}
+
+/// Offers a crash to the [`RescueHandler`]; false when there is none or it cannot help.
+pub fn rescue(signal: i32, addr: u64, context: &mut libc::ucontext_t) -> bool {
+    let handler = RESCUE_HANDLER.load(Ordering::Acquire);
+    if handler.is_null() {
+        return false;
+    }
+    // SAFETY: only set_rescue_handler stores here.
+    let f: RescueHandler = unsafe { core::mem::transmute(handler) };
+    f(signal, addr, context)
+}
 
 /// Gets a signal of these numbers that a process sent (kill), as a signal handler does. Runs in
 /// signal context.
@@ -137,6 +160,9 @@ extern "C" fn handler(signal: i32, info: *mut libc::siginfo_t, context: *mut lib
             if f(&fault, context) {
                 return;
             }
+        }
+        if rescue(signal, addr, context) {
+            return;
         }
     }
     let crash = CRASH_HANDLER.load(Ordering::Acquire);

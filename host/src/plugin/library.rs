@@ -3,11 +3,15 @@
 //! Always a private copy under a path of its own, deleted once it is mapped: overwriting the file
 //! of a loaded library kills the process, and opening the same path twice gives the old code.
 
+use std::collections::HashSet;
+use std::fs::File;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use emu_linux::Abi;
-use emu_linux::elf::{self, ElfError};
+use emu_linux::elf::{self, ElfError, Segment};
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use plugin_api::abi::{ENTRY_SYMBOL, PluginEntry};
 
@@ -18,6 +22,10 @@ use super::refusal::Refusal;
 pub struct PluginLibrary {
     /// Where it was found.
     pub path: PathBuf,
+    /// Bytes its image occupies from its base address.
+    size: u64,
+    /// The copy that is mapped, by which the process's list of mappings calls it.
+    copy: PathBuf,
     /// Never closed by dropping: see [`PluginLibrary::retire`].
     library: core::mem::ManuallyDrop<Library>,
 }
@@ -29,11 +37,17 @@ impl PluginLibrary {
     /// Maps the library at `path`, resolving every symbol at once.
     pub fn open(path: &Path) -> Result<PluginLibrary, Refusal> {
         let refuse = |reason: String| Refusal::Open { path: path.to_owned(), reason };
-        let bytes = std::fs::read(path).map_err(|e| refuse(e.to_string()))?;
-        if !bytes.starts_with(b"\x7fELF") {
+        let file = File::open(path).map_err(|e| refuse(e.to_string()))?;
+        let mut magic = [0; 4];
+        let begins = file.read_at(&mut magic, 0).map_err(|e| refuse(e.to_string()))?;
+        if magic[..begins] != *b"\x7fELF" {
             return Err(Refusal::NotALibrary { path: path.to_owned() });
         }
-        check_elf(&bytes).map_err(refuse)?;
+        let loaded = check_elf(&file).map_err(refuse)?;
+        // What is loaded; debugging information is often ten times as much.
+        let end = loaded.iter().map(|s| s.offset + s.filesz).max().unwrap_or(0);
+        let mut bytes = vec![0; end as usize];
+        file.read_exact_at(&mut bytes, 0).map_err(|e| refuse(e.to_string()))?;
         let copy = private_copy(path, &bytes).map_err(|e| {
             refuse(format!(
                 "no private copy can be made in {}: {e}",
@@ -46,6 +60,8 @@ impl PluginLibrary {
         match opened {
             Ok(library) => Ok(PluginLibrary {
                 path: path.to_owned(),
+                copy,
+                size: loaded.iter().map(|s| s.vaddr + s.memsz).max().unwrap_or(0),
                 library: core::mem::ManuallyDrop::new(library),
             }),
             Err(e) => {
@@ -75,19 +91,96 @@ impl PluginLibrary {
         symbol.ok().map(|s| s.into_raw().cast_const())
     }
 
+    /// The addresses its image occupies.
+    pub fn range(&self) -> Range<u64> {
+        let inside = self.entry().map_or(core::ptr::null(), <*const PluginEntry>::cast);
+        // SAFETY: plain data, filled by the call; any address may be asked about.
+        let base = unsafe {
+            let mut info: libc::Dl_info = core::mem::zeroed();
+            if libc::dladdr(inside, &mut info) == 0 { 0 } else { info.dli_fbase as u64 }
+        };
+        base..base + if base == 0 { 0 } else { self.size }
+    }
+
     /// Lets go of the library without unmapping it: code of it may still be referred to.
-    pub fn retire(self) {}
+    pub fn retire(self) -> Retired {
+        Retired { path: self.path, copy: self.copy, pinned: false }
+    }
+
+    /// Unmaps the library; gives it back as retired when something keeps it mapped.
+    ///
+    /// # Safety
+    /// Nothing refers to its code or data any more: its init did not succeed or its `uninit` returned, none
+    /// of its threads lives.
+    pub unsafe fn close(self) -> Option<Retired> {
+        let PluginLibrary { path, copy, library, .. } = self;
+        // An error leaves it mapped, which is looked for.
+        drop(core::mem::ManuallyDrop::into_inner(library));
+        (!mappings(&copy).is_empty()).then_some(Retired { path, copy, pinned: true })
+    }
+}
+
+/// A library that is of no more use and stays mapped.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Retired {
+    /// The file it came from.
+    pub path: PathBuf,
+    copy: PathBuf,
+    /// It was to be unmapped, but something in it (a thread-local destructor, `-z nodelete`) keeps it.
+    pub pinned: bool,
+}
+
+/// The address ranges a file is mapped at.
+fn mappings(file: &Path) -> Vec<Range<u64>> {
+    let name = file.to_string_lossy();
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    let own = maps.lines().filter(|l| {
+        // The file was deleted once it was mapped.
+        l.strip_suffix(" (deleted)").unwrap_or(l).ends_with(&*name)
+    });
+    let address = |text: &str| u64::from_str_radix(text, 16).ok();
+    own.filter_map(|l| {
+        let (start, end) = l.split(' ').next()?.split_once('-')?;
+        Some(address(start)?..address(end)?)
+    })
+    .collect()
+}
+
+/// What retired libraries occupy, in kB: (address space, resident memory).
+pub fn memory_of(retired: &[Retired]) -> (u64, u64) {
+    if retired.is_empty() {
+        return (0, 0);
+    }
+    let copies: HashSet<_> = retired.iter().map(|r| r.copy.to_string_lossy()).collect();
+    let smaps = std::fs::read_to_string("/proc/self/smaps").unwrap_or_default();
+    let (mut mapped, mut resident, mut counts) = (0, 0, false);
+    for line in smaps.lines() {
+        let kb = |key: &str| -> Option<u64> {
+            line.strip_prefix(key)?.trim().strip_suffix(" kB")?.parse().ok()
+        };
+        if let Some(kb) = kb("Size:") {
+            mapped += if counts { kb } else { 0 };
+        } else if let Some(kb) = kb("Rss:") {
+            resident += if counts { kb } else { 0 };
+        } else if line.contains('/') {
+            let name = line.find('/').map_or("", |at| &line[at..]);
+            counts = copies.contains(name.strip_suffix(" (deleted)").unwrap_or(name));
+        } else if line.as_bytes().first().is_some_and(u8::is_ascii_hexdigit) && line.contains('-') {
+            counts = false;
+        }
+    }
+    (mapped, resident)
 }
 
 /// Refuses what the dynamic loader reports badly, or crashes on: it maps a truncated library and dies
 /// when it touches what is missing.
-fn check_elf(bytes: &[u8]) -> Result<(), String> {
-    match elf::parse(bytes) {
+fn check_elf(file: &File) -> Result<Vec<Segment>, String> {
+    match elf::parse(file) {
         Ok(image) if image.abi != Abi::X86_64 => {
             Err("it is a 32-bit library; build it for x86-64, also for 32-bit guests".into())
         }
         Ok(image) if !image.pie => Err("it is a program, not a shared library".into()),
-        Ok(_) => Ok(()),
+        Ok(image) => Ok(image.segments),
         Err(ElfError::Machine { machine }) => {
             Err(format!("it is built for {machine}; build it for x86-64"))
         }

@@ -1,19 +1,24 @@
 //! The plugins of a run.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use emu_abi::{Entry, GivenValue, LogSink, PluginSlot, Services, SlotConfig, Values, check_args};
 use emu_engine::{OwnerId, Shared};
 use emu_linux::sys::fds;
-use plugin_api::abi::{MonitorFn, kind, level};
+use plugin_api::abi::{MonitorFn, flush_reason, kind, level};
 
-use super::library::PluginLibrary;
+use super::library::{PluginLibrary, Retired};
 use super::order::{self, Blocked, Waiting, provider_of};
 use super::refusal::Refusal;
+use super::swap::Finish;
+use super::threads;
 use crate::config::FailurePolicy;
+use crate::containment::{self, Crash, Image, report};
 use crate::discover::{SearchPath, is_path};
 use crate::suggest;
 
@@ -41,6 +46,8 @@ pub struct Settings {
     pub continued: bool,
     /// Arguments of plugins that are loaded because others need them, by name.
     pub configured: BTreeMap<String, Wanted>,
+    /// Names of those whose library is really unmapped when they are unloaded.
+    pub close: Vec<String>,
 }
 
 /// A library whose description was read.
@@ -89,6 +96,18 @@ impl Loaded {
     }
 }
 
+/// The values `init` gets, checked.
+pub fn values(loaded: &Loaded, w: &Wanted) -> Result<Values, Refusal> {
+    check_args(&loaded.entry.args, &w.args).map_err(|reason| {
+        let place = w.places.get(reason.argument()).map(|p| format!("{p}: "));
+        Refusal::Argument {
+            place: place.unwrap_or_default(),
+            plugin: loaded.entry.name.clone(),
+            reason: Box::new(reason),
+        }
+    })
+}
+
 fn not_found(name: &str, search: &SearchPath) -> Refusal {
     let all = search.all();
     let dirs: Vec<_> = search.dirs.iter().map(|d| d.display().to_string()).collect();
@@ -112,18 +131,25 @@ fn missing_hint(provider: &str, running: bool) -> String {
 /// The running plugins, in load order.
 #[derive(Debug)]
 pub struct Plugins {
-    shared: Rc<Shared>,
-    settings: Settings,
-    services: Rc<Services>,
-    running: Vec<(PluginSlot, PluginLibrary)>,
+    pub(super) shared: Rc<Shared>,
+    pub(super) settings: Settings,
+    pub(super) services: Rc<Services>,
+    pub(super) running: Vec<(PluginSlot, PluginLibrary)>,
     next_owner: u32,
     /// Names of owners, for statistics: they stay when a plugin goes.
     names: Vec<(OwnerId, String)>,
+    /// What was asked for, by the plugin's name.
+    pub(super) asked: RefCell<BTreeMap<String, Wanted>>,
+    /// Threads that appeared while a plugin's init ran.
+    pub(super) threads: BTreeMap<OwnerId, BTreeSet<i32>>,
+    /// Libraries of ended plugins that stay mapped.
+    pub(super) retired: Vec<Retired>,
 }
 
 impl Plugins {
     /// No plugins yet.
     pub fn new(shared: Rc<Shared>, settings: Settings) -> Plugins {
+        containment::start(&shared);
         Plugins {
             shared,
             settings,
@@ -131,6 +157,9 @@ impl Plugins {
             running: Vec::new(),
             next_owner: 1,
             names: Vec::new(),
+            asked: RefCell::default(),
+            threads: BTreeMap::new(),
+            retired: Vec::new(),
         }
     }
 
@@ -167,7 +196,7 @@ impl Plugins {
                         let hint = missing_hint(&provider, self.running(&provider));
                         return Err(Refusal::MissingService { plugin, service, hint });
                     }
-                    waiting.remove(n).0.library.retire();
+                    self.retired.push(waiting.remove(n).0.library.retire());
                     let name = plugin.clone();
                     Err((name, Refusal::ProviderFailed { plugin, service, provider }))
                 }
@@ -199,14 +228,8 @@ impl Plugins {
         if waiting.iter().any(|(l, _)| l.entry.name == *name) || self.running(name) {
             return Err(Refusal::Duplicate(name.clone()));
         }
-        let values = check_args(&loaded.entry.args, &w.args).map_err(|reason| {
-            let place = w.places.get(reason.argument()).map(|p| format!("{p}: "));
-            Refusal::Argument {
-                place: place.unwrap_or_default(),
-                plugin: name.clone(),
-                reason: Box::new(reason),
-            }
-        })?;
+        let values = values(&loaded, w)?;
+        self.asked.borrow_mut().insert(name.clone(), w.clone());
         Ok((loaded, values))
     }
 
@@ -241,35 +264,122 @@ impl Plugins {
     fn start(&mut self, loaded: Loaded, values: &Values) -> Result<(), Refusal> {
         let owner = OwnerId(self.next_owner);
         self.next_owner += 1;
+        self.start_as(owner, loaded, values)
+    }
+
+    /// Starts a plugin in the place of the owner.
+    pub(super) fn start_as(
+        &mut self,
+        owner: OwnerId,
+        loaded: Loaded,
+        values: &Values,
+    ) -> Result<(), Refusal> {
         let Loaded { entry, library } = loaded;
+        let before = threads::foreign();
+        let range = library.range();
+        containment::watch_image(Image {
+            owner,
+            name: entry.name.clone(),
+            path: library.path.clone(),
+            loaded: SystemTime::now(),
+            range: range.clone(),
+            functions: entry.functions(),
+        });
         let config = SlotConfig {
             host_name: "host".into(),
             host_version: env!("CARGO_PKG_VERSION").into(),
             out_dir: self.settings.out_dir.to_string_lossy().into_owned(),
             continued: self.settings.continued,
             log: log_sink(),
+            reply: super::reply::take_line,
             log_level: log_level(),
             hide_fd: |fd, hide| if hide { fds::reserve(fd) } else { fds::release(fd) },
             services: self.services.clone(),
         };
         // SAFETY: the library is never unmapped; this is the run thread.
         let started = unsafe { PluginSlot::start(&entry, &self.shared, owner, config, values) };
-        match started {
-            Ok(slot) => {
+        let crash = self.crashes().pop();
+        let reason = match (started, crash) {
+            (Ok(slot), None) => {
                 tracing::info!("plugin `{}` {} loaded", entry.name, entry.version);
-                self.names.push((owner, entry.name.clone()));
+                let new = threads::foreign().into_iter().filter(|t| !before.contains(t));
+                self.threads.insert(owner, new.map(|(tid, _)| tid).collect());
+                if !self.names.iter().any(|(o, _)| *o == owner) {
+                    self.names.push((owner, entry.name.clone()));
+                }
                 self.running.push((slot, library));
-                Ok(())
+                return Ok(());
             }
-            Err(e) => {
-                library.retire();
-                Err(Refusal::Init { plugin: entry.name.clone(), reason: e.reason })
+            (started, Some(crash)) => {
+                if let Ok(slot) = started {
+                    slot.abandon();
+                }
+                tracing::error!("the stack of plugin `{}`:{}", entry.name, report::stack(&crash));
+                report::describe(&crash)
+            }
+            (Err(e), None) => e.reason,
+        };
+        containment::retire_image(&range);
+        self.retired.push(library.retire());
+        Err(Refusal::Init { plugin: entry.name.clone(), reason })
+    }
+
+    /// Crashes of plugins since the last look. Ends the process when one of them was not contained.
+    pub(super) fn crashes(&self) -> Vec<Crash> {
+        let all: Vec<Crash> = std::iter::from_fn(containment::take).collect();
+        if all.iter().any(|c| !c.contained) {
+            for (slot, _) in &self.running {
+                if !all.iter().any(|c| c.owners().contains(&slot.owner())) {
+                    slot.flush(flush_reason::FATAL);
+                }
+            }
+            // Nothing else can be relied on any more.
+            // SAFETY: ends the process.
+            unsafe { libc::_exit(PLUGIN_FAILED) };
+        }
+        all
+    }
+
+    /// Unloads plugins that crashed, and those entangled in that.
+    fn settle_crashes(&mut self) {
+        for crash in self.crashes() {
+            for (n, &owner) in crash.owners().iter().enumerate() {
+                let Some(at) = self.running.iter().position(|(s, _)| s.owner() == owner) else {
+                    if n == 0 {
+                        let (what, stack) = (report::describe(&crash), report::stack(&crash));
+                        tracing::error!("a plugin that had ended: {what}{stack}");
+                    }
+                    continue;
+                };
+                let (slot, library) = self.running.remove(at);
+                let name = slot.entry().name.clone();
+                let reason = if n == 0 {
+                    report::describe(&crash) + &report::stack(&crash)
+                } else {
+                    "it called another plugin, which crashed".to_owned()
+                };
+                self.finish(slot, library, Finish::Abandon);
+                self.failed(&name, &reason);
+            }
+        }
+    }
+
+    /// Follows the policy after a plugin failed and is gone.
+    fn failed(&self, name: &str, reason: &str) {
+        match self.settings.policy {
+            FailurePolicy::Disable => {
+                tracing::error!("plugin `{name}` failed and is unloaded: {reason}");
+            }
+            FailurePolicy::Stop => {
+                tracing::error!("plugin `{name}` failed, the run ends: {reason}");
+                self.shared.request_stop(PLUGIN_FAILED, "a plugin failed");
             }
         }
     }
 
     /// Ends plugins that failed or asked to go. Called between blocks.
     pub fn settle(&mut self) {
+        self.settle_crashes();
         let mut n = 0;
         while n < self.running.len() {
             let (slot, _) = &self.running[n];
@@ -287,18 +397,10 @@ impl Plugins {
             }
             // Others may have gone, too.
             n = 0;
-            if !failed {
+            if failed {
+                self.failed(&name, &reason);
+            } else {
                 tracing::info!("plugin `{name}` unloaded itself");
-                continue;
-            }
-            match self.settings.policy {
-                FailurePolicy::Disable => {
-                    tracing::error!("plugin `{name}` failed and is unloaded: {reason}");
-                }
-                FailurePolicy::Stop => {
-                    tracing::error!("plugin `{name}` failed, the run ends: {reason}");
-                    self.shared.request_stop(125, "a plugin failed");
-                }
             }
         }
     }
@@ -314,8 +416,7 @@ impl Plugins {
         }
         if let Some(n) = self.running.iter().position(|(s, _)| s.owner() == owner) {
             let (slot, library) = self.running.remove(n);
-            drop(slot);
-            library.retire();
+            self.finish(slot, library, Finish::Retire);
         }
         gone
     }
@@ -346,11 +447,11 @@ impl Plugins {
 
     /// Ends all plugins, in reverse order. Returns false when one of them failed at it.
     pub fn end(&mut self) -> bool {
+        self.settle_crashes();
         let mut ok = true;
         while let Some((slot, library)) = self.running.pop() {
             ok &= !slot.failed();
-            drop(slot);
-            library.retire();
+            ok &= self.finish(slot, library, Finish::Retire).is_clean();
         }
         ok
     }
@@ -375,6 +476,9 @@ impl Plugins {
         self.names.iter().find(|(o, _)| *o == owner).map_or("?", |(_, n)| n)
     }
 }
+
+/// Exit status when a plugin failed and that ends the run.
+const PLUGIN_FAILED: i32 = 125;
 
 /// Plugins' log lines go to the host's log under their name.
 fn log_sink() -> LogSink {

@@ -4,8 +4,13 @@ mod library;
 mod manager;
 mod order;
 mod refusal;
+mod reply;
+mod swap;
+mod threads;
 
-pub use library::PluginLibrary;
-pub use manager::{Loaded, Plugins, Settings, Wanted};
+pub use library::{PluginLibrary, Retired, memory_of};
+pub use manager::{Loaded, Plugins, Settings, Wanted, values};
 pub use order::provider_of;
 pub use refusal::Refusal;
+pub use reply::collect;
+pub use swap::Ending;

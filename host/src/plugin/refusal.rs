@@ -72,6 +72,16 @@ pub enum Refusal {
         /// What is wrong.
         reason: Box<ArgError>,
     },
+    /// The file holds another plugin now.
+    #[error(
+        "the file of plugin `{old}` now holds the plugin `{new}`; unload the one and load the other"
+    )]
+    Renamed {
+        /// The plugin that is loaded.
+        old: String,
+        /// The one in the file.
+        new: String,
+    },
     /// A service nobody provides.
     #[error(
         "plugin `{plugin}` needs the service `{service}`, which no loaded plugin provides{hint}"

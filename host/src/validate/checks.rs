@@ -60,9 +60,9 @@ fn cycles_of(bytes: u64) -> u64 {
     (COPIED / bytes.max(1)).clamp(10, 100)
 }
 
-/// What a plugin may leave in a cycle, in kB, beside what loading its library leaves. A Rust plugin
-/// was seen to leave 2 MB of heap a cycle, a C plugin 47 kB; the cause of the difference is not known.
-const KB_PER_CYCLE: u64 = 3072;
+/// What init and uninit may leave together, in kB, beside what loading the library leaves. That a plugin frees
+/// everything does not mean that the heap shrinks by as much.
+const KB_PER_CYCLE: u64 = 64;
 
 fn library(file: &Path, _: &Path) -> Result<String, String> {
     elf::is_library(&read(file)?)

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use emu_abi::{ArgError, InitFn, PluginSlot, Services, SlotConfig, check_args};
-use emu_engine::{Engine, EngineConfig, OwnerId};
+use emu_engine::{Engine, EngineConfig, OwnerId, Shared};
 use plugin_api::abi::{HostApi, InitInfo, PandaPlugin, Str, level, status};
 
 use crate::discover::SearchPath;
@@ -55,6 +55,13 @@ impl Started {
 /// The plugin's own init while a variant of the table is tried; a check starts one plugin at a time.
 static INIT: Mutex<Option<(InitFn, Tables)>> = Mutex::new(None);
 
+thread_local! {
+    /// What every plugin of this process is started against, as in a host. An engine for each would leave a
+    /// hole of megabytes in the heap, which grows by that much whenever something stays allocated behind it.
+    static SHARED: Rc<Shared> =
+        Engine::new(emu_linux::Abi::X86_64.arch(), EngineConfig::default()).shared().clone();
+}
+
 /// Loads and starts the plugin. A refusal without a reason is an error.
 pub fn start(file: &Path, out_dir: &Path, tables: Tables) -> Result<Started, String> {
     let mut loaded = Loaded::open_file(file).map_err(|e| e.to_string())?;
@@ -70,22 +77,23 @@ pub fn start(file: &Path, out_dir: &Path, tables: Tables) -> Result<Started, Str
         let own = loaded.entry.replace_init(init_with_variant);
         *INIT.lock().unwrap_or_else(PoisonError::into_inner) = own.map(|f| (f, tables));
     }
-    let engine = Engine::new(emu_linux::Abi::X86_64.arch(), EngineConfig::default());
     let config = SlotConfig {
         host_name: "host".into(),
         host_version: env!("CARGO_PKG_VERSION").into(),
         out_dir: out_dir.to_string_lossy().into_owned(),
         continued: false,
+        reply: |_, _| {},
         log: Arc::new(|_, _, _| {}),
         log_level: level::TRACE,
         hide_fd: |_, _| {},
         services: Rc::<Services>::default(),
     };
     let mut providers = Vec::new();
-    start_providers(&loaded.entry.requires, file, &engine, &config, &mut providers)?;
+    let shared = SHARED.with(Rc::clone);
+    start_providers(&loaded.entry.requires, file, &shared, &config, &mut providers)?;
     let owner = OwnerId(providers.len() as u32 + 1);
     // SAFETY: the library is never unmapped; callbacks and init run on this thread only.
-    let slot = unsafe { PluginSlot::start(&loaded.entry, engine.shared(), owner, config, &values) };
+    let slot = unsafe { PluginSlot::start(&loaded.entry, &shared, owner, config, &values) };
     loaded.library.retire();
     match slot {
         Ok(plugin) => Ok(Started::Running(Box::new(Running { plugin, _providers: providers }))),
@@ -98,7 +106,7 @@ pub fn start(file: &Path, out_dir: &Path, tables: Tables) -> Result<Started, Str
 fn start_providers(
     requires: &[String],
     file: &Path,
-    engine: &Engine,
+    shared: &Rc<Shared>,
     config: &SlotConfig,
     started: &mut Vec<PluginSlot>,
 ) -> Result<(), String> {
@@ -117,14 +125,13 @@ fn start_providers(
                 "it needs the service `{id}`, and there is no plugin `{name}`; put it beside the plugin"
             ));
         };
-        start_providers(&loaded.entry.requires, file, engine, config, started)?;
+        start_providers(&loaded.entry.requires, file, shared, config, started)?;
         let values = check_args(&loaded.entry.args, &[])
             .map_err(|e| format!("`{name}`, whose service it needs, does not start: {e}"))?;
         let owner = OwnerId(started.len() as u32 + 1);
         // SAFETY: as in `start`.
-        let slot = unsafe {
-            PluginSlot::start(&loaded.entry, engine.shared(), owner, config.clone(), &values)
-        };
+        let slot =
+            unsafe { PluginSlot::start(&loaded.entry, shared, owner, config.clone(), &values) };
         loaded.library.retire();
         started.push(slot.map_err(|e| format!("`{name}`, whose service it needs: {e}"))?);
     }

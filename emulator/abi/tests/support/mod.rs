@@ -104,6 +104,7 @@ impl Guest {
             host_version: "1".to_owned(),
             out_dir: std::env::temp_dir().to_string_lossy().into_owned(),
             continued: false,
+            reply: |_, _| {},
             log: Arc::new(move |name, level, text| {
                 log.lock().unwrap().push(format!("{name} {level} {text}"));
             }),

@@ -5,7 +5,7 @@
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use crate::companion::POKE;
+use crate::attention;
 use crate::sys::host_call;
 
 use super::{
@@ -47,7 +47,10 @@ extern "C" fn on_trap(signal: i32, info: *mut libc::siginfo_t, context: *mut lib
     // SAFETY: the kernel passes a valid siginfo; plain signal calls.
     unsafe {
         if (*info).si_code > 0 {
-            libc::signal(signal, libc::SIG_DFL);
+            let context = &mut *context.cast::<libc::ucontext_t>();
+            if !emu_mem::host_fault::rescue(signal, (*info).si_addr() as u64, context) {
+                libc::signal(signal, libc::SIG_DFL);
+            }
             return;
         }
     }
@@ -64,12 +67,19 @@ pub fn take_over_faults() {
 
 /// The handler of every signal the guest may get: keeps it for the run loop.
 pub(crate) extern "C" fn on_signal(
-    _signal: i32,
+    signal: i32,
     info: *mut libc::siginfo_t,
     context: *mut libc::c_void,
 ) {
     // SAFETY: the kernel passes valid pointers to an SA_SIGINFO handler.
     let (info, context) = unsafe { (&*info, &mut *context.cast::<libc::ucontext_t>()) };
+    // `abort` in code of the host's process; a guest's own arrives while no such code runs.
+    if signal == libc::SIGABRT
+        && info.si_code == libc::SI_TKILL
+        && emu_mem::host_fault::rescue(signal, 0, context)
+    {
+        return;
+    }
     if FULL.load(Ordering::Acquire) {
         // Cannot happen while the mask is closed; keep the first.
         return;
@@ -81,7 +91,9 @@ pub(crate) extern "C" fn on_signal(
     host_call::PENDING.store(1, Ordering::Release);
     // Everything but the fault signals stays blocked until the run loop has taken this one.
     // SAFETY: the kernel's mask is the first 8 bytes of the libc type.
-    unsafe { *(&raw mut context.uc_sigmask).cast::<u64>() = !(SYNCHRONOUS | bit(POKE)) };
+    unsafe {
+        *(&raw mut context.uc_sigmask).cast::<u64>() = !(SYNCHRONOUS | bit(attention::SIGNAL))
+    };
     host_call::leave_before_blocking(context);
     emu_engine::request_interrupt_in(context);
 }
@@ -95,7 +107,7 @@ pub fn is_closed() -> bool {
 /// may be waiting: see [`take`].
 pub fn set_mask(guest: u64) {
     CLOSED.store(false, Ordering::Release);
-    let mask = guest & !(SYNCHRONOUS | bit(POKE));
+    let mask = guest & !(SYNCHRONOUS | bit(attention::SIGNAL));
     // SAFETY: the kernel reads 8 bytes.
     unsafe {
         libc::syscall(
@@ -167,6 +179,43 @@ fn install(signal: i32, handler: usize, flags: i32) {
             libc::sigdelset(&mut host.sa_mask, s);
         }
         libc::sigaction(signal, &host, core::ptr::null_mut());
+    }
+}
+
+core::arch::global_asm!(
+    ".pushsection .text.emu_linux_restore,\"ax\",@progbits",
+    // Unwinders look up the byte before a return address: it must not belong to a function.
+    ".balign 16",
+    "nop",
+    // Exactly the bytes by which they know a signal frame.
+    "emu_linux_restore:",
+    ".byte 0x48, 0xc7, 0xc0, 0x0f, 0x00, 0x00, 0x00, 0x0f, 0x05",
+    ".popsection",
+);
+
+/// Installs a handler for a signal that the C library keeps for itself.
+pub(crate) fn install_internal(signal: i32, handler: usize, flags: u64) {
+    unsafe extern "C" {
+        static emu_linux_restore: u8;
+    }
+    // The kernel's own structure: the C library refuses this signal.
+    #[repr(C)]
+    struct Kernel {
+        handler: usize,
+        flags: u64,
+        restorer: usize,
+        mask: u64,
+    }
+    const SA_RESTORER: u64 = 0x0400_0000;
+    let action = Kernel {
+        handler,
+        flags: flags | SA_RESTORER | (libc::SA_SIGINFO | libc::SA_ONSTACK) as u64,
+        restorer: &raw const emu_linux_restore as usize,
+        mask: !SYNCHRONOUS,
+    };
+    // SAFETY: a valid action whose handler is async-signal-safe and returns through `restore`.
+    unsafe {
+        libc::syscall(libc::SYS_rt_sigaction, signal, &action, core::ptr::null_mut::<Kernel>(), 8);
     }
 }
 

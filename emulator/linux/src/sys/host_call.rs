@@ -184,6 +184,27 @@ impl HostCall {
         syscall(self.number, self.args, may_block)
     }
 
+    /// Whether it waits for a time that [`HostCall::shorten`] must shorten itself.
+    pub fn counts_down(&self) -> bool {
+        matches!(self.number, libc::SYS_epoll_wait | libc::SYS_epoll_pwait)
+    }
+
+    /// After an interruption that the guest does not see: what is left of the time to wait. `select`
+    /// and `ppoll` have it in their argument already.
+    pub fn shorten(&mut self, waited: std::time::Duration) {
+        match self.number {
+            // Relative sleep: the kernel has stored the time left.
+            libc::SYS_clock_nanosleep if self.args[1] == 0 && self.args[3] != 0 => {
+                self.args[2] = self.args[3];
+            }
+            _ if self.counts_down() && self.args[3] as i32 > 0 => {
+                let waited = i32::try_from(waited.as_millis()).unwrap_or(i32::MAX);
+                self.args[3] = (self.args[3] as i32).saturating_sub(waited).max(0) as u64;
+            }
+            _ => {}
+        }
+    }
+
     /// Converts results back and finishes.
     pub fn complete(self, ctx: &mut SyscallContext<'_>, result: SysResult) -> SysResult {
         for b in &self.buffers {

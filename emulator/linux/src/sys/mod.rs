@@ -8,7 +8,7 @@
 use emu_mem::access;
 
 use crate::abi::layout::Struct;
-use crate::{Abi, Errno, Machine, Process, SysResult, Thread, sched};
+use crate::{Abi, Errno, Machine, Process, SysResult, Thread, attention, sched};
 
 pub mod args;
 pub mod cmsg;
@@ -100,8 +100,8 @@ pub fn dispatch(
                 None => sched::submit(&mut ctx, call),
             }
         }
-        Begun::Host(call) => {
-            let result = call.perform(ctx.row.may_block());
+        Begun::Host(mut call) => {
+            let result = attention::perform(&mut ctx, &mut call);
             finish(&mut ctx, call, result)
         }
     }

@@ -7,7 +7,7 @@ use crate::signal::{
     default_action, deliver, frame, host, sa,
 };
 use crate::sys::{HostCall, SyscallContext, process};
-use crate::{Abi, Errno, SysResult};
+use crate::{Abi, Errno, SysResult, attention};
 
 /// Little-endian words of guest structures.
 struct Words<'a>(&'a [u8]);
@@ -202,7 +202,8 @@ fn suspend(ctx: &mut SyscallContext<'_>, mask: u64) -> SysResult {
     if !ctx.thread().signals.has_due() {
         let mask = mask & !(SYNCHRONOUS | UNMASKABLE);
         // Its only result is that a signal came; it may have come just before.
-        let _ = ctx.host(libc::SYS_rt_sigsuspend, [&raw const mask as u64, 8, 0, 0, 0, 0]);
+        let args = [&raw const mask as u64, 8, 0, 0, 0, 0];
+        let _ = attention::perform(ctx, &mut HostCall::new(libc::SYS_rt_sigsuspend, args));
     }
     Err(Errno::ERESTARTNOHAND)
 }

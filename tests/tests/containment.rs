@@ -1,0 +1,233 @@
+//! Plugins that crash, loop or leave threads: everything else goes on, or at least is written.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use e2e::{Case, Output, TempDir, build_dir, compile_plugin, root};
+
+const MISBEHAVE: &str = include_str!("../plugins/misbehave.c");
+
+fn misbehave(dir: &TempDir) -> PathBuf {
+    compile_plugin(dir, "misbehave", MISBEHAVE, &["-O1", "-pthread", "-w"])
+}
+
+/// Runs a guest under a plugin that misbehaves, beside one that logs.
+fn run(dir: &TempDir, plugin: &Path, what: &str, more: &[&str]) -> Output {
+    let list = format!("syscalls,{}:{what}", plugin.display());
+    Case::new(["/bin/sh", "-c", "echo one; echo two"])
+        .host(["--plugins", &list, "--out-dir"])
+        .host([dir.path()])
+        .host(more.iter().copied())
+        .hosted()
+}
+
+/// The whole log of `syscalls` is there: its last call is exit_group.
+fn complete(dir: &TempDir) -> bool {
+    dir.read("syscalls.txt").lines().last().is_some_and(|l| l.ends_with("00000000000000e7"))
+}
+
+#[test]
+fn a_crash_in_a_callback_is_the_plugins_own() {
+    let dir = TempDir::new();
+    let plugin = misbehave(&dir);
+    for (how, signal) in [
+        ("segv", "SIGSEGV at 0x10"),
+        ("abort", "SIGABRT"),
+        ("fpe", "SIGFPE"),
+        ("ill", "SIGILL"),
+        ("null-call", "SIGSEGV at 0x0"),
+        ("stack", "SIGSEGV at 0x"),
+    ] {
+        for (place, kind) in [
+            ("syscall", "syscall_enter"),
+            ("block", "before_block_exec"),
+            ("write", "virt_mem_after_write"),
+        ] {
+            for tier in ["interp", "jit"] {
+                let what = format!("how={how},where={place}");
+                let out = run(&dir, &plugin, &what, &["--tier", tier]);
+                let said = format!("{what} {tier}: {}", out.stderr);
+                assert_eq!(out.stdout, "one\ntwo\n", "{said}");
+                assert_eq!(out.status.code(), Some(0), "{said}");
+                let expected = format!(
+                    "host: error: plugin `misbehave` failed and is unloaded: it crashed in its \
+                     callback {kind}: {signal}"
+                );
+                assert!(out.stderr.contains(&expected), "{said}");
+                assert!(out.stderr.contains(", guest pc 0x"), "{said}");
+                let function = if how == "stack" { "recurse" } else { "misbehave" };
+                let frame = format!("{function} (panda_misbehave.so+0x");
+                assert!(out.stderr.contains(&frame), "{said}");
+                assert!(complete(&dir), "{said}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_crash_in_init_uninit_or_flush_is_the_plugins_own() {
+    let dir = TempDir::new();
+    let plugin = misbehave(&dir);
+    for (place, words) in [
+        ("init", "plugin `misbehave` did not start: it crashed in its init: SIGSEGV"),
+        ("uninit", "plugin `misbehave` did not end well: it crashed in its uninit: SIGSEGV"),
+    ] {
+        let out = run(&dir, &plugin, &format!("how=segv,where={place}"), &[]);
+        assert_eq!((out.stdout.as_str(), out.status.code()), ("one\ntwo\n", Some(0)), "{place}");
+        assert!(out.stderr.contains(words), "{}", out.stderr);
+        assert!(complete(&dir), "{place}");
+    }
+    // The shell forks for a pipe, and plugins are flushed before.
+    let list = format!("{}:how=segv,where=flush", plugin.display());
+    let out = Case::bash("echo one | cat").host(["--plugins", &list]).hosted();
+    assert_eq!((out.stdout.as_str(), out.status.code()), ("one\n", Some(0)));
+    assert!(out.stderr.contains("it crashed in its flush: SIGSEGV"), "{}", out.stderr);
+}
+
+#[test]
+fn policy_stop_ends_the_run_in_order() {
+    let dir = TempDir::new();
+    let plugin = misbehave(&dir);
+    let config = dir.path().join("stop.toml");
+    std::fs::write(&config, "on_plugin_failure = \"stop\"\n").expect("a file");
+    let config = config.to_string_lossy();
+    let out = run(&dir, &plugin, "how=segv,where=syscall", &["--config", &config]);
+    assert_eq!(out.status.code(), Some(125), "{}", out.stderr);
+    assert!(out.stderr.contains("plugin `misbehave` failed, the run ends: it crashed"));
+    assert!(dir.read("syscalls.txt").ends_with('\n'));
+    assert!(!dir.read("syscalls.txt").is_empty());
+}
+
+#[test]
+fn a_crash_outside_the_plugins_own_code_ends_the_run_and_loses_no_log() {
+    let dir = TempDir::new();
+    let plugin = misbehave(&dir);
+    let out = run(&dir, &plugin, "how=libc,where=syscall", &[]);
+    assert_eq!(out.status.code(), Some(125), "{}", out.stderr);
+    let words = "host: error: plugin `misbehave` crashed in its callback syscall_enter: SIGSEGV";
+    assert!(out.stderr.contains(words), "{}", out.stderr);
+    assert!(out.stderr.contains("not in its own code, so the run ends"), "{}", out.stderr);
+    assert!(out.stderr.contains("misbehave+0x"), "{}", out.stderr);
+    assert_eq!(dir.read("syscalls.txt").lines().count(), 3);
+}
+
+#[test]
+fn a_thread_that_is_left_is_reported_and_one_that_crashes_is_the_plugins_own() {
+    let dir = TempDir::new();
+    let plugin = misbehave(&dir);
+    let out = run(&dir, &plugin, "how=thread,where=syscall", &[]);
+    assert_eq!((out.stdout.as_str(), out.status.code()), ("one\ntwo\n", Some(0)));
+    let words = "plugin `misbehave` did not end well: a thread of it has not ended: ";
+    assert!(out.stderr.contains(words), "{}", out.stderr);
+    let out = run(&dir, &plugin, "how=thread-crash,where=syscall", &[]);
+    assert_eq!((out.stdout.as_str(), out.status.code()), ("one\ntwo\n", Some(0)));
+    assert!(
+        out.stderr.contains("it crashed in a thread of its own: SIGSEGV at 0x18"),
+        "{}",
+        out.stderr
+    );
+    assert!(complete(&dir));
+}
+
+#[test]
+fn an_endless_callback_is_reported_by_name() {
+    use std::io::{BufRead, BufReader};
+    let dir = TempDir::new();
+    let plugin = misbehave(&dir);
+    for place in ["syscall", "block", "init"] {
+        let mut child = Command::new(build_dir().join("host"))
+            .args(["--watchdog", "0.2", "--plugins"])
+            .arg(format!("{}:how=loop,where={place}", plugin.display()))
+            .args(["--", "/bin/true"])
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .expect("the host starts");
+        let mut line = String::new();
+        let mut stderr = BufReader::new(child.stderr.take().expect("piped"));
+        stderr.read_line(&mut line).expect("a line");
+        child.kill().expect("it runs");
+        child.wait().expect("it ends");
+        assert!(line.starts_with("host: warning: plugin `misbehave` has been "), "{line}");
+        assert!(line.contains(" for 200 ms of processor time"), "{line}");
+        let kind = match place {
+            "syscall" => "in its callback syscall_enter",
+            "block" => "in its callback before_block_exec",
+            _ => "running",
+        };
+        assert!(line.contains(kind), "{line}");
+    }
+}
+
+#[test]
+fn a_guest_that_computes_or_a_short_callback_is_no_reason_to_warn() {
+    let dir = TempDir::new();
+    let script = "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; echo $i";
+    let out = Case::new(["/bin/sh", "-c", script])
+        .host(["--watchdog", "0.05", "--plugins", "sample,syscalls,textprinter", "--out-dir"])
+        .host([dir.path()])
+        .hosted();
+    assert_eq!((out.stdout.as_str(), out.stderr.as_str()), ("20000\n", ""));
+}
+
+const THROW: &str = r#"
+#include "panda_plugin.h"
+#include <stdexcept>
+#include <string>
+static panda_id id;
+static unsigned events;
+static void maybe(const char *place)
+{
+    std::string destroyed("something with a destructor that is long enough for the heap");
+    if (std::string(place) == WHERE && ++events == 3)
+        throw std::runtime_error("no good");
+}
+static void on_syscall(void *, panda_cpu *, const panda_syscall_info *) { maybe("syscall"); }
+static void on_block(void *, panda_cpu *, const panda_block_info *) { maybe("block"); }
+static uint32_t init(const panda_host_api *h, panda_plugin *p, const panda_init_info *, void **)
+{
+    events = std::string(WHERE) == "init" ? 2 : 0;
+    maybe("init");
+    panda_on_before_block_exec(h, p, on_block, NULL, PANDA_CB_READS_REGS, &id);
+    return panda_on_syscall_enter(h, p, on_syscall, NULL, PANDA_CB_READS_REGS, &id);
+}
+static void uninit(void *) {}
+PANDA_PLUGIN("throw", "0.1.0", "Throws", NULL, 0, init, uninit, NULL)
+"#;
+
+#[test]
+fn a_cpp_exception_ends_the_plugin_alone() {
+    for (place, words) in [
+        ("init", "plugin `throw` did not start: it crashed in its init: SIGABRT"),
+        ("syscall", "failed and is unloaded: it crashed in its callback syscall_enter: SIGABRT"),
+        ("block", "failed and is unloaded: it crashed in its callback before_block_exec: SIGABRT"),
+    ] {
+        let dir = TempDir::new();
+        let source = dir.path().join("throw.cpp");
+        std::fs::write(&source, THROW).expect("a file");
+        let library = dir.path().join("panda_throw.so");
+        let built = Command::new("g++")
+            .args(["-O1", "-shared", "-fPIC", "-fvisibility=hidden", "-w"])
+            .arg(format!("-DWHERE=\"{place}\""))
+            .arg("-I")
+            .arg(root().join("plugin-api/include"))
+            .arg("-o")
+            .arg(&library)
+            .arg(&source)
+            .status()
+            .expect("the compiler starts");
+        assert!(built.success());
+        for tier in ["interp", "jit"] {
+            let list = format!("syscalls,{}", library.display());
+            let out = Case::new(["/bin/sh", "-c", "echo one; echo two"])
+                .host(["--tier", tier, "--plugins", &list, "--out-dir"])
+                .host([dir.path()])
+                .hosted();
+            let said = format!("{place} {tier}: {}", out.stderr);
+            assert_eq!((out.stdout.as_str(), out.status.code()), ("one\ntwo\n", Some(0)), "{said}");
+            assert!(out.stderr.contains(words), "{said}");
+            // What the C++ runtime says of it.
+            assert!(out.stderr.contains("no good"), "{said}");
+            assert!(complete(&dir), "{said}");
+        }
+    }
+}
