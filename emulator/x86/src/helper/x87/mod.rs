@@ -18,6 +18,7 @@ pub mod unit;
 
 use core::arch::asm;
 
+use crate::X86Cpu;
 use crate::state::{St, X87};
 
 /// Condition code bits of the status word.
@@ -67,7 +68,32 @@ fn load_control(control: u16) {
     }
 }
 
+/// Executes an instruction the short way, with `short`, which returns `None` and changes nothing
+/// when that does not do; else the exact way. The result is a helper's.
+#[inline(always)]
+fn quickly(
+    cpu: &mut X86Cpu,
+    fop: u64,
+    operand: u64,
+    addr: u64,
+    short: impl FnOnce(&mut X87) -> Option<()>,
+) -> u64 {
+    if short(&mut cpu.x87).is_some() {
+        cpu.x87.last_ip = cpu.hdr.insn_pc;
+    } else {
+        exact::instruction(cpu, fop, operand, addr);
+    }
+    0
+}
+
 impl X87 {
+    /// The number of the physical register that is ST(i), if it holds a value.
+    #[inline(always)]
+    fn full(&self, i: u8) -> Option<usize> {
+        let p = self.phys(i);
+        self.is_valid(p).then_some(p)
+    }
+
     #[inline(always)]
     fn is_valid(&self, phys: usize) -> bool {
         self.valid >> phys & 1 != 0
@@ -144,3 +170,18 @@ macro_rules! x87_asm {
     };
 }
 use x87_asm;
+
+/// `unless_fresh!(fresh; run; keep; discard; operands)`: executes the instructions `run` and, if they
+/// raise none of the exceptions `fresh`, `keep`, which stores the results; else `discard`. Both
+/// leave the stack empty. The status word, or `None` after `discard`.
+macro_rules! unless_fresh {
+    ($fresh:expr; $($run:literal),*; $($keep:literal),*; $($discard:literal),*; $($operands:tt)*) => {{
+        let fresh: u16 = $fresh;
+        let sw: u16;
+        super::x87_asm!($($run,)* "fnstsw ax", "test al, {fresh}", "jnz 2f", $($keep,)* "jmp 3f",
+            "2:", $($discard,)* "3:", $($operands)*,
+            fresh = in(reg_byte) fresh as u8, out("ax") sw);
+        (sw & fresh == 0).then_some(sw)
+    }};
+}
+use unless_fresh;

@@ -2,12 +2,12 @@
 
 use emu_cpu::CpuHeader;
 
-use super::{code, exact};
+use super::{code, exact, quickly};
 use crate::X86Cpu;
 use crate::helper::x86;
 use crate::state::X87;
 
-/// Completes an instruction that raised nothing.
+/// Completes an instruction that raised nothing and has no exact way.
 #[inline(always)]
 fn done(cpu: &mut X86Cpu) -> u64 {
     cpu.x87.status &= !code::C1;
@@ -15,9 +15,17 @@ fn done(cpu: &mut X86Cpu) -> u64 {
     0
 }
 
+/// A move with `f` that raises nothing: as [`quickly`], unless an exception is pending.
 #[inline(always)]
-fn idle(x: &X87) -> bool {
-    x.status & X87::PENDING == 0
+fn moving(cpu: &mut X86Cpu, fop: u64, f: impl FnOnce(&mut X87) -> Option<()>) -> u64 {
+    quickly(cpu, fop, 0, 0, |x| {
+        if x.status & X87::PENDING != 0 {
+            return None;
+        }
+        f(x)?;
+        x.status &= !code::C1;
+        Some(())
+    })
 }
 
 /// Copies register `from` to `to`. Reading it in the two parts it is written in keeps the
@@ -34,16 +42,11 @@ fn copy(x: &mut X87, from: usize, to: usize) {
 /// See [`emu_cpu::HelperFn`].
 pub unsafe extern "C" fn load(cpu: *mut CpuHeader, fop: u64, _: u64, _: u64, _: u64) -> u64 {
     // SAFETY: as the caller promises.
-    let cpu = unsafe { x86(cpu) };
-    let x = &mut cpu.x87;
-    let p = x.phys(fop as u8 & 7);
-    if idle(x) && x.is_valid(p) && x.has_room() {
+    moving(unsafe { x86(cpu) }, fop, |x| {
+        let p = x.full(fop as u8 & 7)?;
         let (m, se) = (x.st[p].mantissa(), x.st[p].sign_exponent());
-        x.push(m, se);
-        return done(cpu);
-    }
-    exact::instruction(cpu, fop, 0, 0);
-    0
+        x.has_room().then(|| x.push(m, se))
+    })
 }
 
 /// FST ST(i) and FSTP ST(i). Argument: opcode.
@@ -58,19 +61,15 @@ pub unsafe extern "C" fn store<const POP: bool>(
     _: u64,
 ) -> u64 {
     // SAFETY: as the caller promises.
-    let cpu = unsafe { x86(cpu) };
-    let x = &mut cpu.x87;
-    let (from, to) = (x.phys(0), x.phys(fop as u8 & 7));
-    if idle(x) && x.is_valid(from) {
+    moving(unsafe { x86(cpu) }, fop, |x| {
+        let (from, to) = (x.full(0)?, x.phys(fop as u8 & 7));
         copy(x, from, to);
         x.valid |= 1 << to;
         if POP {
             x.pop();
         }
-        return done(cpu);
-    }
-    exact::instruction(cpu, fop, 0, 0);
-    0
+        Some(())
+    })
 }
 
 /// FXCH. Argument: opcode.
@@ -79,17 +78,13 @@ pub unsafe extern "C" fn store<const POP: bool>(
 /// See [`emu_cpu::HelperFn`].
 pub unsafe extern "C" fn exchange(cpu: *mut CpuHeader, fop: u64, _: u64, _: u64, _: u64) -> u64 {
     // SAFETY: as the caller promises.
-    let cpu = unsafe { x86(cpu) };
-    let x = &mut cpu.x87;
-    let (a, b) = (x.phys(0), x.phys(fop as u8 & 7));
-    if idle(x) && x.is_valid(a) && x.is_valid(b) {
+    moving(unsafe { x86(cpu) }, fop, |x| {
+        let (a, b) = (x.full(0)?, x.full(fop as u8 & 7)?);
         let (m, se) = (x.st[a].mantissa(), x.st[a].sign_exponent());
         copy(x, b, a);
         x.st[b].set(m, se);
-        return done(cpu);
-    }
-    exact::instruction(cpu, fop, 0, 0);
-    0
+        Some(())
+    })
 }
 
 /// FCMOVcc. Arguments: whether the condition holds, opcode.
@@ -105,17 +100,17 @@ pub unsafe extern "C" fn conditional(
 ) -> u64 {
     // SAFETY: as the caller promises.
     let cpu = unsafe { x86(cpu) };
-    let x = &mut cpu.x87;
-    let (to, from) = (x.phys(0), x.phys(fop as u8 & 7));
-    if idle(x) && x.is_valid(from) && x.is_valid(to) {
+    // The condition bits stay.
+    quickly(cpu, fop, 0, 0, |x| {
+        let (to, from) = (x.full(0)?, x.full(fop as u8 & 7)?);
+        if x.status & X87::PENDING != 0 {
+            return None;
+        }
         if cond != 0 {
             copy(x, from, to);
         }
-        x.last_ip = cpu.hdr.insn_pc;
-        return 0;
-    }
-    exact::instruction(cpu, fop, 0, 0);
-    0
+        Some(())
+    })
 }
 
 /// FABS and FCHS. Argument: opcode.
@@ -130,17 +125,13 @@ pub unsafe extern "C" fn sign<const CLEAR: bool>(
     _: u64,
 ) -> u64 {
     // SAFETY: as the caller promises.
-    let cpu = unsafe { x86(cpu) };
-    let x = &mut cpu.x87;
-    let p = x.phys(0);
-    if idle(x) && x.is_valid(p) {
-        let se = x.st[p].sign_exponent();
+    moving(unsafe { x86(cpu) }, fop, |x| {
+        let st = &mut x.st[x.full(0)?];
+        let se = st.sign_exponent();
         let se = if CLEAR { se & 0x7fff } else { se ^ 0x8000 };
-        x.st[p].0[8..10].copy_from_slice(&se.to_le_bytes());
-        return done(cpu);
-    }
-    exact::instruction(cpu, fop, 0, 0);
-    0
+        st.0[8..10].copy_from_slice(&se.to_le_bytes());
+        Some(())
+    })
 }
 
 /// FINCSTP and FDECSTP. Argument: opcode.
