@@ -46,9 +46,7 @@ impl PluginLibrary {
         let loaded = check_elf(&file).map_err(refuse)?;
         // What is loaded; debugging information is often ten times as much.
         let end = loaded.iter().map(|s| s.offset + s.filesz).max().unwrap_or(0);
-        let mut bytes = vec![0; end as usize];
-        file.read_exact_at(&mut bytes, 0).map_err(|e| refuse(e.to_string()))?;
-        let copy = private_copy(path, &bytes).map_err(|e| {
+        let copy = private_copy(path, &file, end).map_err(|e| {
             refuse(format!(
                 "no private copy can be made in {}: {e}",
                 std::env::temp_dir().display()
@@ -188,8 +186,10 @@ fn check_elf(file: &File) -> Result<Vec<Segment>, String> {
     }
 }
 
-fn private_copy(path: &Path, bytes: &[u8]) -> std::io::Result<PathBuf> {
-    use std::io::Write;
+/// A file with the first `end` bytes of the library. The kernel copies: a buffer in the heap would leave a hole
+/// there that grows with every load.
+fn private_copy(path: &Path, library: &File, end: u64) -> std::io::Result<PathBuf> {
+    use std::io::Read;
     use std::os::unix::fs::OpenOptionsExt;
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     loop {
@@ -200,7 +200,11 @@ fn private_copy(path: &Path, bytes: &[u8]) -> std::io::Result<PathBuf> {
             std::fs::OpenOptions::new().write(true).create_new(true).mode(0o700).open(&copy);
         match created {
             Ok(mut file) => {
-                if let Err(e) = file.write_all(bytes) {
+                let copied = std::io::copy(&mut library.take(end), &mut file).and_then(|n| {
+                    let all = n == end;
+                    all.then_some(()).ok_or_else(|| std::io::ErrorKind::UnexpectedEof.into())
+                });
+                if let Err(e) = copied {
                     let _ = std::fs::remove_file(&copy);
                     return Err(e);
                 }

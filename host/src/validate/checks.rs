@@ -140,16 +140,19 @@ fn cycles(file: &Path, dir: &Path) -> Result<String, String> {
     let count_of = cycles_of(std::fs::metadata(file).map_or(0, |m| m.len()));
     // The first load brings in what stays for good.
     start(file, dir, Tables::Normal)?;
-    let (memory, descriptors) = (resident_kb()?, count("/proc/self/fd")?);
+    let (resident, own) = (memory_kb("VmRSS:")?, memory_kb("RssAnon:")?);
+    let descriptors = count("/proc/self/fd")?;
     for _ in 0..count_of {
         Loaded::open_file(file).map_err(|e| e.to_string())?.library.retire();
     }
-    let loaded = resident_kb()?;
+    let by_loading = memory_kb("VmRSS:")?.saturating_sub(resident) / count_of;
+    // Not what is mapped from the library's file: init touches more of that than loading does.
+    let loaded = memory_kb("RssAnon:")?;
     for _ in 0..count_of {
         start(file, dir, Tables::Normal)?;
     }
-    let by_loading = loaded.saturating_sub(memory) / count_of;
-    let by_init = (resident_kb()?.saturating_sub(loaded) / count_of).saturating_sub(by_loading);
+    let by_both = memory_kb("RssAnon:")?.saturating_sub(loaded);
+    let by_init = by_both.saturating_sub(loaded.saturating_sub(own)) / count_of;
     let left = count("/proc/self/fd")?.saturating_sub(descriptors);
     if left > 0 {
         return Err(format!("{left} file descriptors are left after {count_of} cycles"));
@@ -179,10 +182,11 @@ fn count(dir: &str) -> Result<usize, String> {
     std::fs::read_dir(dir).map(Iterator::count).map_err(|e| format!("{dir}: {e}"))
 }
 
-fn resident_kb() -> Result<u64, String> {
+/// A number of kB that the kernel tells of this process.
+fn memory_kb(key: &str) -> Result<u64, String> {
     let status = std::fs::read_to_string("/proc/self/status").map_err(|e| e.to_string())?;
     status
         .lines()
-        .find_map(|l| l.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse().ok())
+        .find_map(|l| l.strip_prefix(key)?.trim().strip_suffix(" kB")?.parse().ok())
         .ok_or_else(|| "this system does not tell a process's memory".to_owned())
 }
