@@ -186,6 +186,8 @@ static void job_control(void)
 	sigaction(SIGCHLD, &a, NULL);
 	int status;
 	pid_t pid = fork();
+	/* A process group of its own, whose parent is in another one: SIGTSTP has no effect on orphans. */
+	setpgid(pid, pid);
 	if (pid == 0) {
 		signal(SIGTERM, SIG_DFL);
 		for (;;)
