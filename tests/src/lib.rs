@@ -4,7 +4,7 @@
 //! host equal those of a native run.
 
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
@@ -215,12 +215,15 @@ impl Case {
     fn spawn(&self, mut command: Command) -> Output {
         command.env("LC_ALL", "C").env_remove("PANDA_PLUGIN_PATH").env_remove("PANDA_LOG");
         command.current_dir(self.dir.as_deref().unwrap_or(Path::new("/")));
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|e| panic!("{:?} starts: {e}", self.argv));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = loop {
+            match command.spawn() {
+                // A program just written: another test's child, between fork and exec, has its
+                // descriptor still.
+                Err(e) if e.kind() == ErrorKind::ExecutableFileBusy => std::thread::yield_now(),
+                result => break result.unwrap_or_else(|e| panic!("{:?} starts: {e}", self.argv)),
+            }
+        };
         let mut stdin = child.stdin.take().expect("piped");
         let bytes = self.stdin.clone();
         let writer = std::thread::spawn(move || {
