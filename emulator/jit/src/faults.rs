@@ -216,15 +216,13 @@ impl Compiler<'_> {
     /// Where the content of a dirty slot is.
     fn snap(&mut self, u: usize) -> Snap {
         let s = self.st.slots[u];
-        {
-            let (how, x, y) = match self.st.root(s.root).kind {
-                Kind::Sum(x, y) => (How::Sum, self.location(x), self.location(y)),
-                Kind::Diff(x, y) => (How::Diff, self.location(x), self.location(y)),
-                _ => (How::Is, self.location(s.root), Loc::Imm(0)),
-            };
-            let slot = (u * 8) as u16 + u16::from(s.lo);
-            Snap { slot, bytes: s.bytes, how, x, y }
-        }
+        let (how, x, y) = match self.st.root(s.root).kind {
+            Kind::Sum(x, y) => (How::Sum, self.location(x), self.location(y)),
+            Kind::Diff(x, y) => (How::Diff, self.location(x), self.location(y)),
+            _ => (How::Is, self.location(s.root), Loc::Imm(0)),
+        };
+        let slot = (u * 8) as u16 + u16::from(s.lo);
+        Snap { slot, bytes: s.bytes, how, x, y }
     }
 
     fn location(&mut self, r: u16) -> Loc {
