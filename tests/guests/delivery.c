@@ -172,18 +172,34 @@ static void timers(void)
 	printf("timerfd %d\n", (int)n);
 }
 
+static atomic_int told, killed_by;
 static void on_child(int s, siginfo_t *i, void *c)
 {
-	/* Several may have become one. */
+	told = i->si_code;
+	/* The status of a stop is lost when a wait takes it before its signal is made. */
 	if (i->si_code == CLD_KILLED)
-		hits = i->si_status;
+		killed_by = i->si_status;
+}
+
+/* A second SIGCHLD joins a pending first one and its tale is lost, so each is awaited before the next is
+ * made. */
+static void told_of(int code)
+{
+	sigset_t none;
+	sigemptyset(&none);
+	while (told != code)
+		sigsuspend(&none);
 }
 
 static void job_control(void)
 {
 	fflush(stdout);
 	struct sigaction a = {.sa_sigaction = on_child, .sa_flags = SA_SIGINFO | SA_RESTART};
+	sigset_t child, before;
 	sigaction(SIGCHLD, &a, NULL);
+	sigemptyset(&child);
+	sigaddset(&child, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &child, &before);
 	int status;
 	pid_t pid = fork();
 	/* A process group of its own, whose parent is in another one: SIGTSTP has no effect on orphans. */
@@ -198,14 +214,18 @@ static void job_control(void)
 		kill(pid, stops[i]);
 		printf("wait %d", waitpid(pid, &status, WUNTRACED) == pid);
 		printf(" stopped %d by %d\n", WIFSTOPPED(status), WSTOPSIG(status));
+		told_of(CLD_STOPPED);
 		kill(pid, SIGCONT);
 		printf("wait %d", waitpid(pid, &status, WCONTINUED) == pid);
 		printf(" continued %d\n", WIFCONTINUED(status));
+		told_of(CLD_CONTINUED);
 		fflush(stdout);
 	}
+	sigprocmask(SIG_SETMASK, &before, NULL);
 	kill(pid, SIGTERM);
 	waitpid(pid, &status, 0);
-	printf("killed by %d, said %d\n", WTERMSIG(status), hits);
+	/* It comes before the wait can end. */
+	printf("killed by %d, said %d\n", WTERMSIG(status), killed_by);
 	fflush(stdout);
 	signal(SIGCHLD, SIG_DFL);
 	struct rlimit none = {0, 0};
