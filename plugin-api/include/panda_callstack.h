@@ -49,7 +49,8 @@ typedef struct panda_callstack_api {
     uint32_t struct_size;
     uint32_t reserved;
     void *context;
-    /* The return address of the running function; PANDA_UNKNOWN when its call was not seen. */
+    /* The return address of the running function; PANDA_UNKNOWN when its call was not seen, PANDA_NOT_DECLARED when
+     * the callback that asks may not read registers; so do the next two. */
     uint32_t (*caller)(void *context, panda_cpu *cpu, uint64_t *returns_to);
     /* The return addresses of all calls in progress, innermost first: at most size of them into buf, which may be
      * NULL when size is 0; count becomes how many there are. */

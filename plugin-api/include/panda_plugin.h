@@ -119,10 +119,10 @@ typedef struct panda_str {
 #define PANDA_CB_GUEST_READY 23u
 #define PANDA_CB_GUEST_EXIT 24u
 
-/* What a subscription touches. */
+/* What a subscription touches; its callback is refused anything else with PANDA_NOT_DECLARED. */
 #define PANDA_CB_NONE 0u        /* no registers: the cheapest */
 #define PANDA_CB_READS_REGS 1u
-#define PANDA_CB_WRITES_REGS 2u
+#define PANDA_CB_WRITES_REGS 2u /* includes reading */
 
 /* Why a block ended. */
 #define PANDA_BLOCK_END 0u         /* it ran to its end */
@@ -353,6 +353,7 @@ typedef struct panda_regs_api {
     uint32_t (*write)(panda_cpu *cpu, uint32_t id, const uint8_t *data, uint64_t size);
     /* For registers of at most eight bytes; zero-extended. */
     uint32_t (*read_u64)(panda_cpu *cpu, uint32_t id, uint64_t *value);
+    /* 0 when the subscription does not read registers. */
     uint64_t (*pc)(panda_cpu *cpu);
     uint64_t (*sp)(panda_cpu *cpu);
     /* Several registers of at most eight bytes; zero-extended. Stops at the first that cannot be read. Since 1.1. */

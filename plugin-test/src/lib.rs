@@ -256,7 +256,7 @@ impl PluginTest {
     /// Runs the guest to its end. A plugin that failed is ended; see [`PluginTest::failure`].
     pub fn run(&mut self) -> End {
         let (cpu, shared) = (self.cpu(), self.shared());
-        shared.notify(kind::GUEST_READY, |f, user| {
+        shared.notify(kind::GUEST_READY, cpu.cast(), |f, user, cpu| {
             // SAFETY: the function type belongs to the kind.
             unsafe {
                 let f: abi::CpuFn = core::mem::transmute(f);
@@ -287,7 +287,7 @@ impl PluginTest {
             End::Stopped(code, _) => (abi::exit_kind::STOPPED, *code),
             End::Endless => (abi::exit_kind::STOPPED, 0),
         };
-        shared.notify(kind::GUEST_EXIT, |f, user| {
+        shared.notify(kind::GUEST_EXIT, cpu.cast(), |f, user, cpu| {
             // SAFETY: the function type belongs to the kind.
             unsafe {
                 let f: abi::GuestExitFn = core::mem::transmute(f);

@@ -61,7 +61,7 @@ pub fn serve(test: &mut PluginTest, trap: TrapKind) -> Option<End> {
         args,
     };
     let (cpu, shared) = (test.cpu(), test.shared());
-    shared.notify(kind::SYSCALL_ENTER, |f, user| {
+    shared.notify(kind::SYSCALL_ENTER, cpu.cast(), |f, user, cpu| {
         // SAFETY: the function type belongs to the kind; the information outlives the call.
         unsafe {
             let f: abi::SyscallEnterFn = core::mem::transmute(f);
@@ -72,7 +72,7 @@ pub fn serve(test: &mut PluginTest, trap: TrapKind) -> Option<End> {
         return Some(End::Exited(info.args[0] as i32));
     }
     let result = test.answer(info.number, &info.args).unwrap_or(UNKNOWN);
-    shared.notify(kind::SYSCALL_RETURN, |f, user| {
+    shared.notify(kind::SYSCALL_RETURN, cpu.cast(), |f, user, cpu| {
         // SAFETY: as above.
         unsafe {
             let f: abi::SyscallReturnFn = core::mem::transmute(f);

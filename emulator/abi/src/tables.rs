@@ -6,7 +6,7 @@
 
 use std::sync::OnceLock;
 
-use emu_cpu::{CpuHeader, RegKind};
+use emu_cpu::{CpuHeader, NO_READS, NO_WRITES, RegKind, lent};
 use emu_engine::{CounterId, CounterKind, Shared};
 use plugin_api::abi::{
     CountersApi, MemApi, MonitorApi, OsApi, PandaCpu, PandaId, PandaPlugin, RegInfo, RegsApi, Str,
@@ -72,7 +72,7 @@ pub(crate) static MONITOR: MonitorApi =
 /// # Safety
 /// As the module says.
 unsafe fn of<'a>(cpu: Cpu) -> Option<(&'a Shared, *mut CpuHeader)> {
-    let cpu = cpu.cast::<CpuHeader>();
+    let (cpu, _) = lent(cpu.cast());
     // SAFETY: not null means: the processor a callback got.
     unsafe {
         if cpu.is_null() || (*cpu).engine.is_null() {
@@ -80,6 +80,16 @@ unsafe fn of<'a>(cpu: Cpu) -> Option<(&'a Shared, *mut CpuHeader)> {
         }
         Some((Shared::of(cpu), cpu))
     }
+}
+
+/// The same for an access to registers that its subscription must have declared.
+///
+/// # Safety
+/// As the module says.
+unsafe fn declared<'a>(cpu: Cpu, undeclared: usize) -> Result<(&'a Shared, *mut CpuHeader), u32> {
+    // SAFETY: as above.
+    let found = unsafe { of(cpu) }.ok_or(status::NOT_NOW)?;
+    if lent(cpu.cast()).1 & undeclared == 0 { Ok(found) } else { Err(status::NOT_DECLARED) }
 }
 
 unsafe extern "C" fn mem_read(cpu: Cpu, addr: u64, buf: *mut u8, len: u64) -> u32 {
@@ -198,7 +208,10 @@ unsafe extern "C" fn regs_by_name(plugin: Plugin, name: Str, id: *mut u32) -> u3
 unsafe extern "C" fn regs_read(cpu: Cpu, id: u32, buf: *mut u8, size: u64, out: *mut u64) -> u32 {
     // SAFETY: see the module.
     unsafe {
-        let Some((shared, cpu)) = of(cpu) else { return status::NOT_NOW };
+        let (shared, cpu) = match declared(cpu, NO_READS) {
+            Ok(found) => found,
+            Err(status) => return status,
+        };
         if buf.is_null() || size > isize::MAX as u64 {
             return status::INVALID;
         }
@@ -220,7 +233,10 @@ unsafe extern "C" fn regs_read(cpu: Cpu, id: u32, buf: *mut u8, size: u64, out: 
 unsafe extern "C" fn regs_read_u64(cpu: Cpu, id: u32, out: *mut u64) -> u32 {
     // SAFETY: see the module.
     unsafe {
-        let Some((shared, cpu)) = of(cpu) else { return status::NOT_NOW };
+        let (shared, cpu) = match declared(cpu, NO_READS) {
+            Ok(found) => found,
+            Err(status) => return status,
+        };
         if out.is_null() {
             return status::INVALID;
         }
@@ -246,7 +262,10 @@ unsafe extern "C" fn regs_read_u64s(
         if count > 0 && (ids.is_null() || values.is_null()) {
             return status::INVALID;
         }
-        let Some((shared, header)) = of(cpu) else { return status::NOT_NOW };
+        let (shared, header) = match declared(cpu, NO_READS) {
+            Ok(found) => found,
+            Err(status) => return status,
+        };
         let arch = shared.arch();
         for n in 0..count as usize {
             let mut buf = [0; 8];
@@ -263,7 +282,10 @@ unsafe extern "C" fn regs_read_u64s(
 unsafe extern "C" fn regs_write(cpu: Cpu, id: u32, data: *const u8, size: u64) -> u32 {
     // SAFETY: see the module.
     unsafe {
-        let Some((shared, cpu)) = of(cpu) else { return status::NOT_NOW };
+        let (shared, cpu) = match declared(cpu, NO_WRITES) {
+            Ok(found) => found,
+            Err(status) => return status,
+        };
         if data.is_null() || size > 64 {
             return status::INVALID;
         }
@@ -281,13 +303,13 @@ unsafe extern "C" fn regs_write(cpu: Cpu, id: u32, data: *const u8, size: u64) -
 
 unsafe extern "C" fn regs_pc(cpu: Cpu) -> u64 {
     // SAFETY: see the module.
-    unsafe { of(cpu).map_or(0, |(_, cpu)| (*cpu).pc) }
+    unsafe { declared(cpu, NO_READS).map_or(0, |(_, cpu)| (*cpu).pc) }
 }
 
 unsafe extern "C" fn regs_sp(cpu: Cpu) -> u64 {
     // SAFETY: see the module.
     unsafe {
-        let Some((shared, cpu)) = of(cpu) else { return 0 };
+        let Ok((shared, cpu)) = declared(cpu, NO_READS) else { return 0 };
         // Both x86 modes have one CPU structure; plugins ask this for every store.
         static SLOT: OnceLock<Option<u32>> = OnceLock::new();
         let Some(slot) = *SLOT.get_or_init(|| shared.arch().slot_by_name("rsp")) else { return 0 };

@@ -268,7 +268,8 @@ fn several_registers_are_read_at_once() {
         unsafe {
             (*user)[1] = api.get_extension.unwrap()(host, plugin, Str::new(service::REGS)) as u64;
             let func = core::mem::transmute::<plugin_api::abi::PcFn, AnyFn>(read_several);
-            let desc = CallbackDesc { func: Some(func), user: user.cast(), ..desc(0) };
+            let flags = plugin_api::abi::flags::READS_REGS;
+            let desc = CallbackDesc { func: Some(func), user: user.cast(), flags, ..desc(0) };
             let register = api.register_cb.unwrap();
             let kind = kind::BEFORE_BLOCK_TRANSLATE;
             assert_eq!(register(host, plugin, kind, &desc, &mut id), status::OK);

@@ -6,6 +6,7 @@
 mod arch;
 mod header;
 mod helper;
+mod lend;
 mod mxcsr;
 mod x87;
 
@@ -15,5 +16,6 @@ pub use header::{CpuHeader, FetchInfo, Trap, WITHDRAWAL, slots};
 pub use helper::{
     HelperDesc, HelperFn, MemHook, MemWatch, may_bulk, read_guest, report_bulk, write_guest,
 };
+pub use lend::{NO_READS, NO_WRITES, lend, lent, withheld};
 pub use mxcsr::{HOST_MXCSR, host_mxcsr, set_host_mxcsr};
 pub use x87::{X87Op, X87Unit, X87Use};

@@ -4,8 +4,9 @@
 //! [`Shared::notify`].
 
 use core::arch::asm;
+use core::ffi::c_void;
 
-use emu_cpu::{CpuHeader, MemWatch};
+use emu_cpu::{CpuHeader, MemWatch, lend, withheld};
 use emu_ir::{HookKind, HookSite};
 use plugin_api::abi::{self, PandaCpu, kind};
 
@@ -44,7 +45,8 @@ pub(crate) unsafe fn call_hook(
 ) {
     // SAFETY: the entry that owns the block keeps the subscription alive.
     let cell = unsafe { &*(site.cell as *const SubscriptionCell) };
-    let (f, user, pcpu) = (cell.func.get(), cell.user.get() as *mut _, cpu.cast::<PandaCpu>());
+    let (f, user) = (cell.func.get(), cell.user.get() as *mut _);
+    let cpu = lend(cpu, withheld(site.reads_regs, site.writes_regs)).cast::<PandaCpu>();
     keeping_mxcsr(|| {
         // SAFETY: the registry got the function with its kind, which says its type; the function
         // that stands in for a removed one ignores its arguments.
@@ -52,22 +54,22 @@ pub(crate) unsafe fn call_hook(
             match site.kind {
                 HookKind::InsnExec | HookKind::AfterInsnExec => {
                     let f: abi::PcFn = core::mem::transmute(f);
-                    f(user, pcpu, site.pc);
+                    f(user, cpu, site.pc);
                 }
                 HookKind::BeforeBlock => {
                     let f: abi::BlockFn = core::mem::transmute(f);
-                    f(user, pcpu, site.info as *const _);
+                    f(user, cpu, site.info as *const _);
                 }
                 HookKind::AfterBlock => {
                     let f: abi::AfterBlockExecFn = core::mem::transmute(f);
-                    f(user, pcpu, site.info as *const _, site.detail);
+                    f(user, cpu, site.info as *const _, site.detail);
                 }
                 HookKind::BeforeRead
                 | HookKind::AfterRead
                 | HookKind::BeforeWrite
                 | HookKind::AfterWrite => {
                     let f: abi::MemFn = core::mem::transmute(f);
-                    f(user, pcpu, site.pc, addr, size, data);
+                    f(user, cpu, site.pc, addr, size, data);
                 }
             }
         }
@@ -145,22 +147,30 @@ pub(crate) unsafe extern "C" fn helper_access(
         for sub in list {
             sub.cell.calls.set(sub.cell.calls.get() + 1);
             let f: abi::MemFn = core::mem::transmute(sub.cell.func.get());
-            f(sub.cell.user.get() as *mut _, cpu.cast(), pc, addr, size, data);
+            f(sub.cell.user.get() as *mut _, sub.lend(cpu), pc, addr, size, data);
         }
     }
 }
 
 impl Shared {
-    /// Calls `call` with function and user data of every enabled subscriber of `kind`, in order.
-    /// `call` casts the function to the type that belongs to the kind.
-    pub fn notify(&self, kind: u32, mut call: impl FnMut(usize, *mut core::ffi::c_void)) {
+    /// Calls `call` with function and user data of every enabled subscriber of `kind`, in order, and
+    /// with `cpu` as lent to it (null: no guest code runs). `call` casts the function to the type that
+    /// belongs to the kind.
+    pub fn notify(
+        &self,
+        kind: u32,
+        cpu: *mut CpuHeader,
+        mut call: impl FnMut(usize, *mut c_void, *mut PandaCpu),
+    ) {
         let list = self.registry.borrow().list(kind);
         if !list.is_empty() {
             self.settle_counters();
         }
         for sub in list.iter().filter(|s| s.enabled()) {
             sub.cell.calls.set(sub.cell.calls.get() + 1);
-            keeping_mxcsr(|| call(sub.cell.func.get(), sub.cell.user.get() as *mut _));
+            keeping_mxcsr(|| {
+                call(sub.cell.func.get(), sub.cell.user.get() as *mut _, sub.lend(cpu));
+            });
         }
     }
 
@@ -186,9 +196,9 @@ impl Shared {
     pub(crate) fn hypercall(&self, cpu: *mut CpuHeader) -> bool {
         let mut handled = false;
         // SAFETY: the function type belongs to this kind.
-        self.notify(kind::GUEST_HYPERCALL, |f, user| unsafe {
+        self.notify(kind::GUEST_HYPERCALL, cpu, |f, user, cpu| unsafe {
             let f: abi::GuestHypercallFn = core::mem::transmute(f);
-            handled |= f(user, cpu.cast()) != 0;
+            handled |= f(user, cpu) != 0;
         });
         handled
     }

@@ -14,7 +14,7 @@ use core::cell::RefCell;
 use std::rc::Rc;
 
 use emu_ir::{Addr, Block, Builder, CounterSite, HookKind, HookSite, Inst, Op, TrapKind, Ty, Val};
-use plugin_api::abi::{block_exit, flags, kind};
+use plugin_api::abi::{block_exit, kind};
 
 use crate::registry::{OwnerId, Registry, Subscription};
 
@@ -525,8 +525,8 @@ impl Writer<'_> {
             pc: self.pc,
             info: self.info,
             detail: 0,
-            reads_regs: sub.flags & (flags::READS_REGS | flags::WRITES_REGS) != 0,
-            writes_regs: sub.flags & flags::WRITES_REGS != 0,
+            reads_regs: sub.reads_regs(),
+            writes_regs: sub.writes_regs(),
         });
         self.out.push(i);
     }

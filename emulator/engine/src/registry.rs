@@ -3,6 +3,9 @@
 use core::cell::Cell;
 use std::rc::Rc;
 
+use emu_cpu::CpuHeader;
+use plugin_api::abi::{PandaCpu, flags};
+
 /// Identifies the plugin a subscription belongs to; ids grow in load order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct OwnerId(pub u32);
@@ -47,6 +50,21 @@ impl Subscription {
     /// Whether it is enabled.
     pub fn enabled(&self) -> bool {
         self.enabled.get()
+    }
+
+    /// Whether its callback may read registers; writing includes that.
+    pub fn reads_regs(&self) -> bool {
+        self.flags & (flags::READS_REGS | flags::WRITES_REGS) != 0
+    }
+
+    /// Whether its callback may write registers.
+    pub fn writes_regs(&self) -> bool {
+        self.flags & flags::WRITES_REGS != 0
+    }
+
+    /// The processor as its callback gets it.
+    pub fn lend(&self, cpu: *mut CpuHeader) -> *mut PandaCpu {
+        emu_cpu::lend(cpu, emu_cpu::withheld(self.reads_regs(), self.writes_regs())).cast()
     }
 }
 

@@ -79,6 +79,7 @@ impl Shared {
     /// # Safety
     /// `cpu` is the CPU a callback of this engine was given, and that callback has not returned.
     pub unsafe fn of<'a>(cpu: *const CpuHeader) -> &'a Shared {
+        let (cpu, _) = emu_cpu::lent(cpu.cast_mut());
         // SAFETY: the engine sets the pointer before any callback can run and outlives the run.
         unsafe { &*(*cpu).engine.cast::<Shared>() }
     }

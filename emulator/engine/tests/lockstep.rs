@@ -192,7 +192,7 @@ impl Watcher {
         unsafe {
             emu_engine::Shared::of(cpu.cast()).retired().hash(&mut *hash);
             if self.reads {
-                let cpu = &*cpu.cast::<X86Cpu>();
+                let cpu = &*emu_cpu::lent(cpu.cast()).0.cast::<X86Cpu>();
                 (cpu.gpr, cpu.hdr.flags()).hash(&mut *hash);
             }
         }

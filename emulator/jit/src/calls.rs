@@ -16,6 +16,8 @@ use crate::state::{Home, Kind, NOROOT, SCRATCH};
 pub enum Arg {
     /// The CPU structure.
     Cpu,
+    /// The CPU structure as lent to a callback, with these bits ([`emu_cpu::lend`]).
+    Lent(usize),
     /// A constant.
     Imm(u64),
     /// An integer value of this type.
@@ -96,7 +98,10 @@ impl Compiler<'_> {
         for (k, arg) in args.iter().enumerate() {
             let dst = ARGS[k];
             match *arg {
-                Arg::Cpu => self.asm.lea(Ty::I64, dst, Mem::at(RBP, -(slots::BIAS as i32))),
+                Arg::Cpu | Arg::Lent(_) => {
+                    let bits = if let Arg::Lent(bits) = *arg { bits as i32 } else { 0 };
+                    self.asm.lea(Ty::I64, dst, Mem::at(RBP, bits - slots::BIAS as i32));
+                }
                 Arg::Imm(c) => self.asm.mov_imm(dst, c),
                 Arg::Val(..) => {
                     if let Some(c) = consts[k] {
@@ -249,15 +254,16 @@ impl Compiler<'_> {
         self.store_retired(i32::from(site.kind == HookKind::AfterInsnExec));
         let user = Arg::User;
         let to = Callee::Through(site.cell as u64);
+        let cpu = Arg::Lent(emu_cpu::withheld(site.reads_regs, site.writes_regs));
         let pc = Arg::Imm(site.pc);
         match site.kind {
             HookKind::InsnExec | HookKind::AfterInsnExec => {
-                self.call_to(to, &[user, Arg::Cpu, pc], site.writes_regs)?;
+                self.call_to(to, &[user, cpu, pc], site.writes_regs)?;
             }
             HookKind::BeforeBlock | HookKind::AfterBlock => {
                 let info = Arg::Imm(site.info as u64);
                 let detail = Arg::Imm(u64::from(site.detail));
-                self.call_to(to, &[user, Arg::Cpu, info, detail], site.writes_regs)?;
+                self.call_to(to, &[user, cpu, info, detail], site.writes_regs)?;
             }
             _ => {
                 let size = Arg::Imm(u64::from(i.ty.bytes()));
@@ -284,7 +290,7 @@ impl Compiler<'_> {
                 } else {
                     Arg::Imm(0)
                 };
-                self.call_to(to, &[user, Arg::Cpu, pc, addr, size, data], site.writes_regs)?;
+                self.call_to(to, &[user, cpu, pc, addr, size, data], site.writes_regs)?;
             }
         }
         Ok(())

@@ -147,13 +147,13 @@ struct Cell {
 
 unsafe extern "C" fn on_insn(user: u64, cpu: *mut CpuHeader, pc: u64) {
     // SAFETY: the structure under test.
-    let rax = unsafe { (*cpu.cast::<X86Cpu>()).gpr[0] };
+    let rax = unsafe { (*emu_cpu::lent(cpu).0.cast::<X86Cpu>()).gpr[0] };
     CALLS.with_borrow_mut(|c| c.push([user, pc, rax, 0, 0, 0]));
 }
 
 unsafe extern "C" fn set_rax(_: u64, cpu: *mut CpuHeader, _: u64) {
     // SAFETY: the structure under test.
-    unsafe { (*cpu.cast::<X86Cpu>()).gpr[0] = 1000 };
+    unsafe { (*emu_cpu::lent(cpu).0.cast::<X86Cpu>()).gpr[0] = 1000 };
 }
 
 unsafe extern "C" fn on_access(

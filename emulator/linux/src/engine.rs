@@ -2,13 +2,14 @@
 
 use std::cell::RefMut;
 
+use emu_cpu::CpuHeader;
 use emu_engine::{Engine, Shared};
 use emu_ir::TrapKind;
 use emu_mem::{AddressSpace, access};
 use emu_x86::X86Cpu;
 use plugin_api::abi::{
-    self, ExecInfo, ForkInfo, ModuleInfo, PandaCpu, SignalInfo, Str, SyscallInfo, ThreadInfo,
-    exit_kind, fork_side, kind, module_flags, signal_flags, syscall_abi, syscall_entry,
+    self, ExecInfo, ForkInfo, ModuleInfo, SignalInfo, Str, SyscallInfo, ThreadInfo, exit_kind,
+    fork_side, kind, module_flags, signal_flags, syscall_abi, syscall_entry,
 };
 
 use crate::machine::{Machine, Stop, header};
@@ -59,24 +60,24 @@ impl Machine for Engine {
         }
         let shared = self.shared().clone();
         cpu.hdr.engine = (&raw const *shared).cast_mut().cast();
-        notify(&shared, header(cpu).cast(), cpu.hdr.insn_pc, event);
+        notify(&shared, header(cpu), cpu.hdr.insn_pc, event);
     }
 }
 
 /// One arm: calls every subscriber of a kind through its function type.
 macro_rules! tell {
     ($shared:expr, $kind:expr, $ty:ty, $cpu:expr $(, $arg:expr)*) => {
-        $shared.notify($kind, |f, user| {
+        $shared.notify($kind, $cpu, |f, user, cpu| {
             // SAFETY: the function type belongs to the kind; arguments live for the call.
             unsafe {
                 let f: $ty = core::mem::transmute(f);
-                f(user, $cpu $(, $arg)*);
+                f(user, cpu $(, $arg)*);
             }
         })
     };
 }
 
-fn notify(shared: &Shared, cpu: *mut PandaCpu, pc: u64, event: &Event<'_>) {
+fn notify(shared: &Shared, cpu: *mut CpuHeader, pc: u64, event: &Event<'_>) {
     let (pid, tid) = {
         let os = shared.os.borrow();
         (os.pid, os.tid)
@@ -177,9 +178,9 @@ fn notify(shared: &Shared, cpu: *mut PandaCpu, pc: u64, event: &Event<'_>) {
     }
 }
 
-fn current_pc(cpu: *mut PandaCpu) -> u64 {
+fn current_pc(cpu: *mut CpuHeader) -> u64 {
     // SAFETY: `notify` got a live CPU.
-    unsafe { (*cpu.cast::<emu_cpu::CpuHeader>()).pc }
+    unsafe { (*cpu).pc }
 }
 
 fn syscall_info(
@@ -233,7 +234,7 @@ fn module(shared: &Shared, path: &str, base: u64, size: u64, build_id: &[u8]) ->
     }
 }
 
-fn thread(cpu: *mut PandaCpu, tid: i32, pid: u32, status: i32) -> ThreadInfo {
+fn thread(cpu: *mut CpuHeader, tid: i32, pid: u32, status: i32) -> ThreadInfo {
     // SAFETY: `notify` got a live CPU, which is an `X86Cpu` in this personality.
     let x86 = unsafe { &*cpu.cast::<X86Cpu>() };
     ThreadInfo {

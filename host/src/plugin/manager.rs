@@ -459,12 +459,12 @@ impl Plugins {
     /// Passes a monitor command to every plugin that listens; whether one of them understood it.
     pub fn command(&mut self, text: &str) -> bool {
         let mut handled = false;
-        self.shared.notify(kind::MONITOR, |f, user| {
+        self.shared.notify(kind::MONITOR, core::ptr::null_mut(), |f, user, cpu| {
             // SAFETY: the function type belongs to the kind; the text outlives the call, and a null
             // CPU says that no guest code runs.
             handled |= unsafe {
                 let f: MonitorFn = core::mem::transmute(f);
-                f(user, core::ptr::null_mut(), text.as_ptr(), text.len() as u64) != 0
+                f(user, cpu, text.as_ptr(), text.len() as u64) != 0
             };
         });
         self.settle();

@@ -96,7 +96,7 @@ pub const fn kind_name(kind: u32) -> Option<&'static str> {
     if kind == 0 || kind >= kind::COUNT { None } else { Some(NAMES[kind as usize]) }
 }
 
-/// What a subscription touches. A host may refuse an access that was not declared.
+/// What a subscription touches. An access that was not declared is refused.
 pub mod flags {
     /// Touches no registers: the cheapest. The `pc` argument is always right.
     pub const NONE: u32 = 0;

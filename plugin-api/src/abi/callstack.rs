@@ -67,7 +67,7 @@ pub struct CallStackApi {
     /// First argument of every function.
     pub context: *mut c_void,
     /// The return address of the running function: (context, cpu, where to store it). `UNKNOWN` when its
-    /// call was not seen.
+    /// call was not seen, `NOT_DECLARED` when the callback that asks may not read registers.
     pub caller: Option<unsafe extern "C" fn(*mut c_void, *mut PandaCpu, *mut u64) -> u32>,
     /// The return addresses of all calls in progress, innermost first: (context, cpu, buffer or null, how
     /// many it holds, where to store how many there are).

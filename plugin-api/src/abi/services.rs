@@ -93,9 +93,9 @@ pub struct RegsApi {
     pub write: Option<unsafe extern "C" fn(*mut PandaCpu, u32, *const u8, u64) -> u32>,
     /// Reads one of at most eight bytes, zero-extended: (cpu, id, where to store it).
     pub read_u64: Option<unsafe extern "C" fn(*mut PandaCpu, u32, *mut u64) -> u32>,
-    /// The program counter.
+    /// The program counter; 0 when the subscription did not declare that it reads registers.
     pub pc: Option<unsafe extern "C" fn(*mut PandaCpu) -> u64>,
-    /// The stack pointer.
+    /// The stack pointer; 0 likewise.
     pub sp: Option<unsafe extern "C" fn(*mut PandaCpu) -> u64>,
     /// Reads several of at most eight bytes, zero-extended: (cpu, ids, where to store the values, how
     /// many). Stops at the first that cannot be read. Since 1.1.

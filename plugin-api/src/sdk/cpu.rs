@@ -145,12 +145,12 @@ impl<'a> Cpu<'a> {
         self.set_reg_bytes(reg, &value.to_le_bytes()[..size.min(8)])
     }
 
-    /// The program counter; 0 without a running guest.
+    /// The program counter; 0 without a running guest and for subscriptions that read no registers.
     pub fn pc(&self) -> u64 {
         self.ask(self.host.regs.pc, 0)
     }
 
-    /// The stack pointer; 0 without a running guest.
+    /// The stack pointer; 0 without a running guest and for subscriptions that read no registers.
     pub fn sp(&self) -> u64 {
         self.ask(self.host.regs.sp, 0)
     }

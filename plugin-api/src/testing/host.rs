@@ -13,7 +13,7 @@ use crate::abi::{
     ExecInfo, ForkFn, ForkInfo, GuestExitFn, GuestHypercallFn, HostApi, InitInfo, InsnTranslateFn,
     MemFn, ModuleFn, ModuleInfo, MonitorFn, PandaCpu, PandaPlugin, PcFn, PluginEntry, SignalFn,
     SignalInfo, Str, SyscallEnterFn, SyscallInfo, SyscallReturnFn, ThreadFn, ThreadInfo, arch,
-    arg_kind, kind, status,
+    arg_kind, flags, kind, status,
 };
 use crate::sdk::copy_prefix;
 use crate::{ServiceTable, Value};
@@ -38,7 +38,14 @@ pub(super) struct Count {
     pub(super) amount: u64,
 }
 
-/// What handles of this host point to, the plugin's and the processor's alike.
+/// What a callback gets as the processor.
+pub(super) struct Processor {
+    pub(super) state: *const State,
+    /// What its subscription declared ([`flags`]).
+    pub(super) declared: u32,
+}
+
+/// What the plugin's handle points to.
 pub(super) struct State {
     pub(super) arch: Cell<u32>,
     pub(super) out_dir: String,
@@ -67,6 +74,8 @@ pub(super) struct State {
 /// A host without a guest.
 pub struct MockHost {
     state: Box<State>,
+    /// For functions of services, which no subscription limits.
+    processor: Box<Processor>,
     api: Box<HostApi>,
     plugin: Option<(&'static PluginEntry, *mut c_void)>,
 }
@@ -88,7 +97,11 @@ impl MockHost {
         let dir = std::env::temp_dir().join(format!("panda-mock-{}-{number}", std::process::id()));
         let _ = std::fs::remove_dir_all(&dir);
         std::fs::create_dir_all(&dir).expect("a directory for the plugin's output");
-        let host = MockHost {
+        let mut host = MockHost {
+            processor: Box::new(Processor {
+                state: core::ptr::null(),
+                declared: flags::READS_REGS | flags::WRITES_REGS,
+            }),
             state: Box::new(State {
                 arch: Cell::new(arch::X86_64),
                 out_dir: dir.to_string_lossy().into_owned(),
@@ -113,6 +126,7 @@ impl MockHost {
             api: Box::new(tables::API),
             plugin: None,
         };
+        host.processor.state = &raw const *host.state;
         let context = core::ptr::from_ref::<State>(&host.state).cast_mut().cast();
         host.state.calls.set(CallStackApi { context, ..services::CALLS });
         host
@@ -187,7 +201,7 @@ impl MockHost {
 
     /// What the functions of a service take for the processor.
     pub fn raw_cpu(&self) -> *mut PandaCpu {
-        self.cpu()
+        core::ptr::from_ref::<Processor>(&self.processor).cast_mut().cast()
     }
 
     /// The table plugins get, to make it older, newer or incomplete before loading one.
@@ -196,10 +210,6 @@ impl MockHost {
     }
 
     fn handle(&self) -> *mut PandaPlugin {
-        core::ptr::from_ref::<State>(&self.state).cast_mut().cast()
-    }
-
-    fn cpu(&self) -> *mut PandaCpu {
         core::ptr::from_ref::<State>(&self.state).cast_mut().cast()
     }
 
@@ -340,12 +350,13 @@ impl MockHost {
         callbacks.iter().filter(|c| c.kind == kind).map(|c| c.flags).collect()
     }
 
-    fn each(&self, kind: u32, mut call: impl FnMut(AnyFn, *mut c_void)) {
+    fn each(&self, kind: u32, mut call: impl FnMut(AnyFn, *mut c_void, *mut PandaCpu)) {
         let now: Vec<Callback> = self.state.callbacks.borrow().clone();
         for c in now.into_iter().filter(|c| c.kind == kind) {
             let still = |x: &Callback| x.id == c.id && x.enabled;
             if self.state.callbacks.borrow().iter().any(still) {
-                call(c.func, c.user);
+                let cpu = Processor { state: &raw const *self.state, declared: c.flags };
+                call(c.func, c.user, (&raw const cpu).cast_mut().cast());
             }
         }
     }
@@ -361,12 +372,12 @@ impl MockHost {
 /// Calls every callback of a kind through the function type that belongs to it.
 macro_rules! fire {
     ($host:expr, $kind:expr, $ty:ty, $($arg:expr),* => $result:expr) => {
-        $host.each($kind, |func, user| {
+        $host.each($kind, |func, user, cpu| {
             // SAFETY: the plugin registered a function of the type that belongs to the kind; it
             // gets what the contract says.
             let result = unsafe {
                 let func = core::mem::transmute::<AnyFn, $ty>(func);
-                func(user, $host.cpu(), $($arg),*)
+                func(user, cpu, $($arg),*)
             };
             #[allow(clippy::redundant_closure_call)]
             ($result)(result)

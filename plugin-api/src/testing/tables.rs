@@ -6,12 +6,12 @@
 use core::ffi::c_void;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::host::{Callback, Count, State};
+use super::host::{Callback, Count, Processor, State};
 use super::services;
 use crate::abi::{
     ABI_MAJOR, ABI_MINOR, CallbackDesc, CountersApi, HostApi, MemApi, MonitorApi, OsApi, PandaCpu,
-    PandaId, PandaPlugin, RegInfo, RegsApi, Str, arch, kind, level, reg_kind, service, status,
-    syscall_abi,
+    PandaId, PandaPlugin, RegInfo, RegsApi, Str, arch, flags, kind, level, reg_kind, service,
+    status, syscall_abi,
 };
 
 type Host = *const HostApi;
@@ -128,9 +128,20 @@ unsafe fn of<'a>(plugin: Plugin) -> &'a State {
 /// # Safety
 /// As the module says.
 unsafe fn on<'a>(cpu: Cpu) -> &'a State {
-    // SAFETY: as above.
-    unsafe { &*cpu.cast::<State>().cast_const() }
+    // SAFETY: processors of this host name its state.
+    unsafe { &*(*cpu.cast::<Processor>()).state }
 }
+
+/// The same for an access to registers that needs one of these flags declared.
+///
+/// # Safety
+/// As the module says.
+unsafe fn declared<'a>(cpu: Cpu, any: u32) -> Option<&'a State> {
+    // SAFETY: as above.
+    unsafe { ((*cpu.cast::<Processor>()).declared & any != 0).then(|| on(cpu)) }
+}
+
+const READS: u32 = flags::READS_REGS | flags::WRITES_REGS;
 
 /// # Safety
 /// As the module says.
@@ -309,7 +320,7 @@ unsafe extern "C" fn regs_by_name(plugin: Plugin, name: Str, id: *mut u32) -> u3
 unsafe extern "C" fn regs_read(cpu: Cpu, id: u32, buf: *mut u8, size: u64, out: *mut u64) -> u32 {
     // SAFETY: see the module.
     unsafe {
-        let state = on(cpu);
+        let Some(state) = declared(cpu, READS) else { return status::NOT_DECLARED };
         let bytes = u64::from(word_size(state.arch.get()));
         if size < bytes {
             return status::TOO_SMALL;
@@ -326,7 +337,7 @@ unsafe extern "C" fn regs_read(cpu: Cpu, id: u32, buf: *mut u8, size: u64, out: 
 unsafe extern "C" fn regs_write(cpu: Cpu, id: u32, data: *const u8, size: u64) -> u32 {
     // SAFETY: see the module.
     unsafe {
-        let state = on(cpu);
+        let Some(state) = declared(cpu, flags::WRITES_REGS) else { return status::NOT_DECLARED };
         if size != u64::from(word_size(state.arch.get())) {
             return status::INVALID;
         }
@@ -356,18 +367,21 @@ unsafe extern "C" fn regs_read_u64s(
 
 unsafe extern "C" fn regs_read_u64(cpu: Cpu, id: u32, out: *mut u64) -> u32 {
     // SAFETY: see the module.
-    unsafe { *out = reg(on(cpu), id) };
+    unsafe {
+        let Some(state) = declared(cpu, READS) else { return status::NOT_DECLARED };
+        *out = reg(state, id);
+    }
     status::OK
 }
 
 unsafe extern "C" fn regs_pc(cpu: Cpu) -> u64 {
     // SAFETY: see the module.
-    reg(unsafe { on(cpu) }, PC)
+    unsafe { declared(cpu, READS) }.map_or(0, |s| reg(s, PC))
 }
 
 unsafe extern "C" fn regs_sp(cpu: Cpu) -> u64 {
     // SAFETY: see the module.
-    reg(unsafe { on(cpu) }, SP)
+    unsafe { declared(cpu, READS) }.map_or(0, |s| reg(s, SP))
 }
 
 unsafe extern "C" fn os_arch(plugin: Plugin) -> u32 {

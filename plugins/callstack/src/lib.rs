@@ -27,6 +27,7 @@ pub struct CallStackPlugin {
 struct Shared {
     reg: Registrar<CallStackPlugin>,
     calls: Calls,
+    sp: Reg,
     following_returns: Cell<bool>,
     /// Where return instructions are, when they are followed.
     returns: RefCell<AddrMap<u64, ()>>,
@@ -40,6 +41,7 @@ impl Plugin for CallStackPlugin {
         let shared = Rc::new(Shared {
             reg: reg.clone(),
             calls: Calls::default(),
+            sp: reg.reg(if reg.word_size() == 8 { "rsp" } else { "esp" })?,
             following_returns: Cell::new(false),
             returns: RefCell::default(),
         });
@@ -59,6 +61,11 @@ impl Plugin for CallStackPlugin {
 }
 
 impl Shared {
+    /// Whether the asking plugin's callback may read registers, without which the stack is not known.
+    fn reads_registers(&self, cpu: &Cpu<'_>) -> bool {
+        cpu.sp() != 0 || cpu.reg(self.sp).is_ok()
+    }
+
     /// After a call, or a return if these are followed.
     fn after(&self, cpu: &mut Cpu<'_>, pc: u64) {
         if self.following_returns.get() && self.returns.borrow().contains_key(&pc) {

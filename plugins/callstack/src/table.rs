@@ -33,12 +33,17 @@ unsafe extern "C" fn caller(context: *mut c_void, cpu: *mut PandaCpu, out: *mut 
     }
     // SAFETY: see the module.
     unsafe {
-        serve(context, cpu, status::NOT_NOW, |s: &Rc<Shared>, cpu| match s.calls.caller(cpu) {
-            Some(returns_to) => {
-                *out = returns_to;
-                status::OK
+        serve(context, cpu, status::NOT_NOW, |s: &Rc<Shared>, cpu| {
+            if !s.reads_registers(cpu) {
+                return status::NOT_DECLARED;
             }
-            None => status::UNKNOWN,
+            match s.calls.caller(cpu) {
+                Some(returns_to) => {
+                    *out = returns_to;
+                    status::OK
+                }
+                None => status::UNKNOWN,
+            }
         })
     }
 }
@@ -83,6 +88,9 @@ unsafe fn list(
         let buf =
             if size == 0 { &mut [] } else { core::slice::from_raw_parts_mut(buf, size as usize) };
         serve(context, cpu, status::NOT_NOW, |s: &Rc<Shared>, cpu| {
+            if !s.reads_registers(cpu) {
+                return status::NOT_DECLARED;
+            }
             *count = s.calls.list(cpu, buf, word) as u64;
             status::OK
         })

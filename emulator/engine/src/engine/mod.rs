@@ -491,7 +491,7 @@ fn left_early(plan: &Plan, cpu: *mut CpuHeader, entry: &Entry, completed: usize)
         // SAFETY: the function type belongs to the kind.
         unsafe {
             let f: abi::AfterBlockExecFn = core::mem::transmute(sub.cell.func.get());
-            f(sub.cell.user.get() as *mut _, cpu.cast(), info, block_exit::FAULT);
+            f(sub.cell.user.get() as *mut _, sub.lend(cpu), info, block_exit::FAULT);
         }
     }
 }

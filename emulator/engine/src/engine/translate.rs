@@ -78,9 +78,9 @@ impl Engine {
     ) -> Entry {
         let shared = self.shared.clone();
         // SAFETY: the function type belongs to the kind.
-        shared.notify(kind::BEFORE_BLOCK_TRANSLATE, |f, user| unsafe {
+        shared.notify(kind::BEFORE_BLOCK_TRANSLATE, cpu, |f, user, cpu| unsafe {
             let f: abi::PcFn = core::mem::transmute(f);
-            f(user, cpu.cast(), pc);
+            f(user, cpu, pc);
         });
         let start = self.config.measure.then(Instant::now);
         self.lift(pc, &options);
@@ -116,9 +116,9 @@ impl Engine {
             self.stats.translation += start.elapsed().saturating_sub(asking);
         }
         // SAFETY: the function type belongs to the kind; the description is alive.
-        shared.notify(kind::AFTER_BLOCK_TRANSLATE, |f, user| unsafe {
+        shared.notify(kind::AFTER_BLOCK_TRANSLATE, cpu, |f, user, cpu| unsafe {
             let f: abi::BlockFn = core::mem::transmute(f);
-            f(user, cpu.cast(), &raw mut described);
+            f(user, cpu, &raw mut described);
         });
         entry
     }
@@ -188,7 +188,7 @@ impl Engine {
                 let yes = unsafe {
                     let f: abi::InsnTranslateFn = core::mem::transmute(sub.cell.func.get());
                     let user = sub.cell.user.get() as *mut _;
-                    f(user, cpu.cast(), insn.pc, bytes.as_ptr(), len as u32)
+                    f(user, sub.lend(cpu), insn.pc, bytes.as_ptr(), len as u32)
                 };
                 if yes != 0 && owners.last() != Some(&sub.owner) {
                     owners.push(sub.owner);
