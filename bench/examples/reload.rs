@@ -4,7 +4,7 @@
 //! retired and with them unmapped: time and memory; and the time from the command to the first callback of
 //! the new plugin. Needs gcc.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -118,12 +118,16 @@ struct Guest {
 
 impl Guest {
     fn start(host: &Path, dir: &Path, plugin: &str) -> anyhow::Result<Guest> {
-        let child = Command::new(host)
+        let mut child = Command::new(host)
             .args(["--monitor", "socket", "--plugins", plugin])
-            .args(["--", "/bin/sh", "-c", "while :; do :; done"])
+            .args(["--", "/bin/sh", "-c", "echo ready; while :; do :; done"])
             .current_dir(dir)
             .stdin(Stdio::null())
+            .stdout(Stdio::piped())
             .spawn()?;
+        // What the guest needs to get going is no growth.
+        let mut ready = [0; 6];
+        child.stdout.as_mut().context("a pipe")?.read_exact(&mut ready)?;
         let monitor = loop {
             if let Ok(stream) = UnixStream::connect(dir.join("socket")) {
                 break stream;
@@ -148,8 +152,8 @@ impl Guest {
     }
 
     fn resident_kb(&self) -> anyhow::Result<i64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        let all = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", self.child.id()))?;
+        let line = all.lines().find_map(|l| l.strip_prefix("Rss:")).context("no Rss")?;
         Ok(line.trim().trim_end_matches(" kB").parse()?)
     }
 
