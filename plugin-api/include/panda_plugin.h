@@ -397,6 +397,20 @@ typedef struct panda_counters_api {
     uint32_t (*remove)(panda_plugin *self, panda_id id);
 } panda_counters_api;
 
+/* Conditions of subscriptions to insn_exec, after_insn_exec, before_block_exec, after_block_exec and memory callbacks.
+ * Generated code tests them: an event that is not due costs no call. Since 1.1. */
+#define PANDA_SERVICE_CONDITIONS "panda.conditions/1"
+typedef struct panda_conditions_api {
+    uint32_t struct_size;
+    uint32_t reserved;
+    /* Calls only for events at from <= address < to: the instruction's address, that of the block's first instruction,
+     * or that of any byte of the access. Takes the place of an earlier range; 0 and UINT64_MAX: everywhere. */
+    uint32_t (*within)(panda_plugin *self, panda_id id, uint64_t from, uint64_t to);
+    /* Calls only for the first-th event from now on (1: the next), and then for every every-th (0: never again). Only
+     * events within the range count. May be set anew at any time, also by the callback; 1 and 1: every event. */
+    uint32_t (*countdown)(panda_plugin *self, panda_id id, uint64_t first, uint64_t every);
+} panda_conditions_api;
+
 /* The monitor. */
 #define PANDA_SERVICE_MONITOR "panda.monitor/1"
 typedef struct panda_monitor_api {

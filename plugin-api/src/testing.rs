@@ -24,6 +24,7 @@
 //! # }
 //! ```
 
+mod conditions;
 mod host;
 mod services;
 mod tables;

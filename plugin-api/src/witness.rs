@@ -19,8 +19,9 @@ use abi_stable::sabi_types::{RRef, VersionStrings};
 use abi_stable::type_layout::TLFieldOrFunction;
 
 use crate::abi::{
-    BlockInfo, CallbackDesc, CountersApi, ExecInfo, ForkInfo, HostApi, MemApi, ModuleInfo,
-    MonitorApi, OsApi, PluginEntry, RegInfo, RegsApi, SignalInfo, SyscallInfo, ThreadInfo,
+    BlockInfo, CallbackDesc, ConditionsApi, CountersApi, ExecInfo, ForkInfo, HostApi, MemApi,
+    ModuleInfo, MonitorApi, OsApi, PluginEntry, RegInfo, RegsApi, SignalInfo, SyscallInfo,
+    ThreadInfo,
 };
 
 /// Name of the symbol.
@@ -46,6 +47,7 @@ pub struct Types {
     os: *const OsApi,
     counters: *const CountersApi,
     monitor: *const MonitorApi,
+    conditions: *const ConditionsApi,
 }
 
 // SAFETY: all pointers are null for ever.
@@ -70,6 +72,7 @@ const TYPES: Types = Types {
     os: core::ptr::null(),
     counters: core::ptr::null(),
     monitor: core::ptr::null(),
+    conditions: core::ptr::null(),
 };
 
 /// What abi_stable calls the root module. A later minor version adds a field with its new structures.

@@ -9,6 +9,7 @@ struct state {
     const panda_os_api *os;
     const panda_counters_api *counters;
     const panda_monitor_api *monitor;
+    const panda_conditions_api *conditions;
     uint64_t events[25];
     uint64_t insns;
     uint64_t threshold;
@@ -156,7 +157,8 @@ static uint32_t init(const panda_host_api *host, panda_plugin *self, const panda
     plugin.os = (const panda_os_api *)host->get_extension(host, self, str(PANDA_SERVICE_OS));
     plugin.counters = (const panda_counters_api *)host->get_extension(host, self, str(PANDA_SERVICE_COUNTERS));
     plugin.monitor = (const panda_monitor_api *)host->get_extension(host, self, str(PANDA_SERVICE_MONITOR));
-    if (!plugin.mem || !plugin.regs || !plugin.os || !plugin.counters || !plugin.monitor) {
+    plugin.conditions = (const panda_conditions_api *)host->get_extension(host, self, str(PANDA_SERVICE_CONDITIONS));
+    if (!plugin.conditions || !plugin.mem || !plugin.regs || !plugin.os || !plugin.counters || !plugin.monitor) {
         host->plugin_failed(host, self, str("a table is missing"));
         return PANDA_FAILED;
     }
@@ -195,6 +197,12 @@ static uint32_t init(const panda_host_api *host, panda_plugin *self, const panda
 #undef COUNT
     bad |= host->disable_cb(host, self, id);
     bad |= host->enable_cb(host, self, id);
+    if (plugin.conditions->countdown(self, id, 2, 2) != PANDA_UNSUPPORTED)
+        bad = 1; /* guest_exit has no conditions */
+    bad |= panda_on_virt_mem_after_write(host, self, on_mem, &plugin.events[0], flags, &id);
+    bad |= plugin.conditions->within(self, id, 0x1000, 0x2000);
+    bad |= plugin.conditions->countdown(self, id, 1, 100);
+    bad |= host->unregister_cb(host, self, id);
     bad |= plugin.counters->add(self, PANDA_COUNT_INSNS, &plugin.insns, 1, &id);
     bad |= plugin.counters->remove(self, id);
     bad |= plugin.counters->add(self, PANDA_COUNT_INSNS, &plugin.insns, 1, &id);

@@ -80,6 +80,7 @@ layouts! {
         in_kernel, address_space, continued, hide_fd,
     }
     CountersApi = panda_counters_api { struct_size, reserved, add, remove }
+    ConditionsApi = panda_conditions_api { struct_size, reserved, within, countdown }
     MonitorApi = panda_monitor_api { struct_size, reserved, reply }
     ArgDesc = panda_arg_desc {
         name, kind, flags, default = default_value, help, choices, choices_count, reserved,
@@ -199,11 +200,12 @@ constants! {
     PANDA_ENTRY_MAGIC = ENTRY_MAGIC,
 }
 
-const SERVICES: [(&str, &str); 5] = [
+const SERVICES: [(&str, &str); 6] = [
     ("PANDA_SERVICE_MEM", service::MEM),
     ("PANDA_SERVICE_REGS", service::REGS),
     ("PANDA_SERVICE_OS", service::OS),
     ("PANDA_SERVICE_COUNTERS", service::COUNTERS),
+    ("PANDA_SERVICE_CONDITIONS", service::CONDITIONS),
     ("PANDA_SERVICE_MONITOR", service::MONITOR),
 ];
 

@@ -402,3 +402,64 @@ fn a_full_disk_is_reported_once_with_what_was_lost() {
     assert!(lines[0].starts_with("cannot write /dev/full: No space left"), "{lines:?}");
     assert_eq!(lines[1], "208890 bytes of /dev/full were lost");
 }
+
+/// Samples blocks, and watches a few addresses.
+struct Watcher {
+    reg: Registrar<Watcher>,
+    sample: Subscription,
+    watch: Subscription,
+}
+
+impl Plugin for Watcher {
+    fn init(reg: &mut Registrar<Self>, _: &Args) -> Result<Self, Error> {
+        let sample = reg.before_block_exec(|_, _, b| saw(format!("block {:x}", b.pc)))?;
+        reg.every(sample, 3)?;
+        let watch = reg.virt_mem_after_write(|this, _, a| {
+            saw(format!("store {:x}", a.addr));
+            this.reg.nth(this.watch, 2).unwrap();
+        })?;
+        reg.within(watch, 0x100..0x110)?;
+        let ready = reg.guest_ready(|_, _| saw("ready"))?;
+        let error = reg.every(ready, 2).unwrap_err();
+        saw(error.to_string());
+        saw(reg.within(watch, 5..5).unwrap_err().to_string());
+        saw(reg.nth(watch, 0).unwrap_err().to_string());
+        reg.monitor(|this, _, _| {
+            this.reg.within(this.watch, 0..u64::MAX).unwrap();
+            this.reg.every(this.watch, 1).unwrap();
+            this.reg.unsubscribe(this.sample).unwrap();
+            true
+        })?;
+        Ok(Watcher { reg: reg.clone(), sample, watch })
+    }
+}
+
+static WATCHER: PluginEntry = plugin_api::entry::<Watcher>("watcher", "1", "Watches", &[]);
+
+#[test]
+fn conditions_leave_out_what_is_not_due() {
+    let mut host = MockHost::new();
+    seen();
+    host.load(&WATCHER, &[]).unwrap();
+    assert_eq!(
+        seen(),
+        [
+            "counting 2 events down: not supported by this host",
+            "restricting a subscription to 0x5..0x5: invalid argument",
+            "counting 0 events down: invalid argument",
+        ]
+    );
+    (1..=7).for_each(|pc| host.block(pc, 1));
+    assert_eq!(seen(), ["block 3", "block 6"]);
+    for addr in [0xf8, 0xf9, 0x100, 0x10f, 0x110, 0x104] {
+        host.store_mem(1, addr, &[0; 8]);
+    }
+    assert_eq!(seen(), ["store f9", "store 10f"]);
+    assert!(host.monitor(""));
+    // Now without the range; the callback winds itself up at each call.
+    for addr in [0, 1, 2, 3] {
+        host.store_mem(1, addr, &[0]);
+    }
+    (1..=7).for_each(|pc| host.block(pc, 1));
+    assert_eq!(seen(), ["store 0", "store 2"]);
+}

@@ -56,6 +56,7 @@ macro_rules! drifted {
                 os: *const plugin_api::abi::OsApi,
                 counters: *const plugin_api::abi::CountersApi,
                 monitor: *const plugin_api::abi::MonitorApi,
+                conditions: *const plugin_api::abi::ConditionsApi,
             }
 
             // SAFETY: never made.

@@ -130,6 +130,8 @@ unsafe extern "C" fn get_extension(_: Host, _: Plugin, id: Str) -> *const c_void
         (&raw const tables::OS).cast()
     } else if is(service::COUNTERS) {
         (&raw const tables::COUNTERS).cast()
+    } else if is(service::CONDITIONS) {
+        (&raw const tables::CONDITIONS).cast()
     } else if is(service::MONITOR) {
         (&raw const tables::MONITOR).cast()
     } else {
@@ -170,10 +172,11 @@ fn refused(e: RegisterError) -> u32 {
         RegisterError::UnknownKind(_) => status::UNKNOWN,
         RegisterError::NullFunction => status::INVALID,
         RegisterError::UnknownSubscription => status::STALE_ID,
+        RegisterError::NoConditions => status::UNSUPPORTED,
     }
 }
 
-fn done(result: Result<(), RegisterError>) -> u32 {
+pub(crate) fn done(result: Result<(), RegisterError>) -> u32 {
     result.map_or_else(refused, |()| status::OK)
 }
 

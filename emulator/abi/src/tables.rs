@@ -7,13 +7,13 @@
 use std::sync::OnceLock;
 
 use emu_cpu::{CpuHeader, NO_READS, NO_WRITES, RegKind, lent};
-use emu_engine::{CounterId, CounterKind, Shared};
+use emu_engine::{CounterId, CounterKind, Shared, SubscriptionId, Within};
 use plugin_api::abi::{
-    CountersApi, MemApi, MonitorApi, OsApi, PandaCpu, PandaId, PandaPlugin, RegInfo, RegsApi, Str,
-    arch, reg_kind, status, syscall_abi,
+    ConditionsApi, CountersApi, MemApi, MonitorApi, OsApi, PandaCpu, PandaId, PandaPlugin, RegInfo,
+    RegsApi, Str, arch, reg_kind, status, syscall_abi,
 };
 
-use crate::core_table::{inner, text};
+use crate::core_table::{done, inner, text};
 
 type Cpu = *mut PandaCpu;
 type Plugin = *mut PandaPlugin;
@@ -62,6 +62,13 @@ pub(crate) static COUNTERS: CountersApi = CountersApi {
     reserved: 0,
     add: Some(counters_add),
     remove: Some(counters_remove),
+};
+
+pub(crate) static CONDITIONS: ConditionsApi = ConditionsApi {
+    struct_size: ConditionsApi::SIZE,
+    reserved: 0,
+    within: Some(conditions_within),
+    countdown: Some(conditions_countdown),
 };
 
 pub(crate) static MONITOR: MonitorApi =
@@ -416,6 +423,30 @@ unsafe extern "C" fn counters_remove(plugin: Plugin, id: PandaId) -> u32 {
     // SAFETY: see the module.
     let Some(p) = (unsafe { inner(plugin) }) else { return status::INVALID };
     if p.shared.remove_counter(p.owner, CounterId(id)) { status::OK } else { status::STALE_ID }
+}
+
+unsafe extern "C" fn conditions_within(plugin: Plugin, id: PandaId, from: u64, to: u64) -> u32 {
+    // SAFETY: see the module.
+    let Some(p) = (unsafe { inner(plugin) }) else { return status::INVALID };
+    if from >= to {
+        return status::INVALID;
+    }
+    let within = ((from, to) != (0, u64::MAX)).then_some(Within { from, to });
+    done(p.shared.set_within(p.owner, SubscriptionId(id), within))
+}
+
+unsafe extern "C" fn conditions_countdown(
+    plugin: Plugin,
+    id: PandaId,
+    first: u64,
+    every: u64,
+) -> u32 {
+    // SAFETY: see the module.
+    let Some(p) = (unsafe { inner(plugin) }) else { return status::INVALID };
+    if first == 0 {
+        return status::INVALID;
+    }
+    done(p.shared.set_countdown(p.owner, SubscriptionId(id), first, every))
 }
 
 unsafe extern "C" fn monitor_reply(plugin: Plugin, line: Str) -> u32 {

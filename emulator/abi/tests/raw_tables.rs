@@ -9,8 +9,8 @@ use std::process::Command;
 
 use emu_abi::{Entry, EntryError, GivenValue};
 use plugin_api::abi::{
-    ABI_MINOR, AnyFn, CallbackDesc, HostApi, InitInfo, PandaCpu, PandaPlugin, PluginEntry, RegsApi,
-    Str, kind, service, status,
+    ABI_MINOR, AnyFn, CallbackDesc, ConditionsApi, HostApi, InitInfo, PandaCpu, PandaPlugin,
+    PluginEntry, RegsApi, Str, kind, service, status,
 };
 use support::Guest;
 
@@ -312,6 +312,38 @@ fn services_are_found_checked_and_withdrawn() {
     assert!(guest.services.has("x/1"));
     drop(provider);
     assert!(!guest.services.has("x/1"));
+}
+
+#[test]
+fn conditions_are_checked() {
+    let guest = Guest::new();
+    let _slot = with_init(&guest, |api, host, plugin| {
+        let (mut memory, mut call) = (0, 0);
+        // SAFETY: as the contract says, or wrong where the host must notice.
+        unsafe {
+            let table = api.get_extension.unwrap()(host, plugin, Str::new(service::CONDITIONS));
+            let table = &*table.cast::<ConditionsApi>();
+            let (within, countdown) = (table.within.unwrap(), table.countdown.unwrap());
+            let register = api.register_cb.unwrap();
+            let write = kind::VIRT_MEM_AFTER_WRITE;
+            assert_eq!(register(host, plugin, write, &desc(0), &mut memory), status::OK);
+            let enter = kind::SYSCALL_ENTER;
+            assert_eq!(register(host, plugin, enter, &desc(0), &mut call), status::OK);
+            assert_eq!(within(plugin, memory, 0x1000, 0x1001), status::OK);
+            assert_eq!(within(plugin, memory, 0x1000, 0x1000), status::INVALID);
+            assert_eq!(within(plugin, memory, 2, 1), status::INVALID);
+            assert_eq!(within(plugin, memory, 0, u64::MAX), status::OK);
+            assert_eq!(countdown(plugin, memory, 1, 0), status::OK);
+            assert_eq!(countdown(plugin, memory, 0, 1), status::INVALID);
+            assert_eq!(countdown(plugin, memory, u64::MAX, u64::MAX), status::OK);
+            assert_eq!(within(plugin, call, 1, 2), status::UNSUPPORTED);
+            assert_eq!(countdown(plugin, call, 2, 2), status::UNSUPPORTED);
+            assert_eq!(countdown(plugin, 12345, 2, 2), status::STALE_ID);
+            let null = core::ptr::null_mut();
+            assert_eq!(countdown(null, memory, 2, 2), status::INVALID);
+            assert_eq!(within(null, memory, 1, 2), status::INVALID);
+        }
+    });
 }
 
 /// A plugin in C, compiled by gcc against the header alone.

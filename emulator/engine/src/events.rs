@@ -7,11 +7,10 @@ use core::arch::asm;
 use core::ffi::c_void;
 
 use emu_cpu::{CpuHeader, MemWatch, lend, withheld};
-use emu_ir::{HookKind, HookSite};
+use emu_ir::{HookCell, HookKind, HookSite};
 use plugin_api::abi::{self, PandaCpu, kind};
 
 use crate::instrument::Plan;
-use crate::registry::SubscriptionCell;
 use crate::shared::Shared;
 
 /// Puts the host's MXCSR back when a callback used floating point.
@@ -31,7 +30,7 @@ fn keeping_mxcsr<R>(f: impl FnOnce() -> R) -> R {
     r
 }
 
-/// Calls the subscriber of a hook site.
+/// Calls the subscriber of a hook site if that is due.
 ///
 /// # Safety
 /// The site belongs to a block of the engine that runs `cpu`, its cell is alive, and `data`
@@ -44,7 +43,13 @@ pub(crate) unsafe fn call_hook(
     data: *const u8,
 ) {
     // SAFETY: the entry that owns the block keeps the subscription alive.
-    let cell = unsafe { &*(site.cell as *const SubscriptionCell) };
+    let cell = unsafe { &*(site.cell as *const HookCell) };
+    if !site.when.due(cell, addr, size) {
+        return;
+    }
+    if site.counts_calls {
+        cell.calls.set(cell.calls.get() + 1);
+    }
     let (f, user) = (cell.func.get(), cell.user.get() as *mut _);
     let cpu = lend(cpu, withheld(site.reads_regs, site.writes_regs)).cast::<PandaCpu>();
     keeping_mxcsr(|| {
@@ -144,7 +149,7 @@ pub(crate) unsafe extern "C" fn helper_access(
     unsafe {
         (*cpu).park_mxcsr();
         let pc = (*cpu).insn_pc;
-        for sub in list {
+        for sub in list.iter().filter(|s| s.due(addr, size)) {
             sub.cell.calls.set(sub.cell.calls.get() + 1);
             let f: abi::MemFn = core::mem::transmute(sub.cell.func.get());
             f(sub.cell.user.get() as *mut _, sub.lend(cpu), pc, addr, size, data);

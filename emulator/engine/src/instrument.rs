@@ -13,7 +13,9 @@
 use core::cell::RefCell;
 use std::rc::Rc;
 
-use emu_ir::{Addr, Block, Builder, CounterSite, HookKind, HookSite, Inst, Op, TrapKind, Ty, Val};
+use emu_ir::{
+    Addr, Block, Builder, CounterSite, HookKind, HookSite, Inst, Op, TrapKind, Ty, Val, When,
+};
 use plugin_api::abi::{block_exit, kind};
 
 use crate::registry::{OwnerId, Registry, Subscription};
@@ -96,6 +98,11 @@ impl Plan {
     /// The subscriptions of a hook.
     pub fn hook(&self, kind: HookKind) -> &[Rc<Subscription>] {
         &self.hooks[kind as usize]
+    }
+
+    /// Whether somebody's callback on that hook is always due.
+    pub fn calls_often(&self, kind: HookKind) -> bool {
+        self.hook(kind).iter().any(|s| s.when() == When::ALWAYS)
     }
 
     /// The verdict on an instruction that these plugins asked for.
@@ -184,6 +191,7 @@ pub fn instrument(
         counters,
         map: Vec::with_capacity(block.insts.len()),
         pc: block.pc,
+        start: block.pc,
         info,
         owed: Owed::default(),
     };
@@ -199,6 +207,11 @@ pub fn instrument(
     done.hooks = hooks;
     done.counters = counters;
     done
+}
+
+/// Whether a subscription to instructions or blocks wants to know of the one at `pc`.
+pub(crate) fn covers(sub: &Subscription, pc: u64) -> bool {
+    sub.when().within.is_none_or(|w| w.touches(pc, 1))
 }
 
 /// Events counted but not yet added to their counters.
@@ -297,6 +310,8 @@ struct Writer<'a> {
     /// Old value → new value.
     map: Vec<Val>,
     pc: u64,
+    /// The pc of the block.
+    start: u64,
     info: usize,
     owed: Owed,
 }
@@ -486,15 +501,15 @@ impl Writer<'_> {
         let plan = self.plan;
         let Some(owners) = plan.owners(verdict) else { return };
         for sub in plan.hook(kind) {
-            if owners.contains(&sub.owner) {
+            if owners.contains(&sub.owner) && covers(sub, self.pc) {
                 self.hook(kind, sub, Ty::I64, Val::NONE, Val::NONE);
             }
         }
     }
 
     fn block_hooks(&mut self, kind: HookKind, detail: u32) {
-        let plan = self.plan;
-        for sub in plan.hook(kind) {
+        let (plan, start) = (self.plan, self.start);
+        for sub in plan.hook(kind).iter().filter(|s| covers(s, start)) {
             self.hook(kind, sub, Ty::I64, Val::NONE, Val::NONE);
             if let Some(site) = self.hooks.last_mut() {
                 site.detail = detail;
@@ -511,9 +526,6 @@ impl Writer<'_> {
 
     fn hook(&mut self, kind: HookKind, sub: &Rc<Subscription>, ty: Ty, addr: Val, value: Val) {
         self.pay();
-        if self.plan.count_calls {
-            self.count(sub.cell.calls.as_ptr() as usize, 1);
-        }
         let mut i = Inst::new(Op::Hook, ty);
         i.sub = kind as u16;
         i.a = addr;
@@ -527,6 +539,9 @@ impl Writer<'_> {
             detail: 0,
             reads_regs: sub.reads_regs(),
             writes_regs: sub.writes_regs(),
+            counts_calls: self.plan.count_calls,
+            // An instruction's address is known now.
+            when: When { within: sub.when().within.filter(|_| addr.is_some()), ..sub.when() },
         });
         self.out.push(i);
     }

@@ -4,7 +4,8 @@ use core::cell::Cell;
 use std::rc::Rc;
 
 use emu_cpu::CpuHeader;
-use plugin_api::abi::{PandaCpu, flags};
+use emu_ir::{HookCell, When, Within};
+use plugin_api::abi::{PandaCpu, flags, kind};
 
 /// Identifies the plugin a subscription belongs to; ids grow in load order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -14,20 +15,6 @@ pub struct OwnerId(pub u32);
 /// another one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct SubscriptionId(pub u64);
-
-/// What generated code and the interpreter call: a stable address for as long as any block names
-/// it. Removing or disabling a subscription swaps `func` for a function that does nothing, so a
-/// block that is still running never calls into a plugin that has let go.
-#[repr(C)]
-#[derive(Debug)]
-pub struct SubscriptionCell {
-    /// Address of the `extern "C"` callback; its type follows from the kind.
-    pub func: Cell<usize>,
-    /// First argument of the callback.
-    pub user: Cell<usize>,
-    /// Calls made, while statistics are on.
-    pub calls: Cell<u64>,
-}
 
 /// One registered callback.
 #[derive(Debug)]
@@ -41,9 +28,10 @@ pub struct Subscription {
     /// Subscription flags (`plugin_api::abi`).
     pub flags: u32,
     /// The callback itself while enabled.
-    pub cell: SubscriptionCell,
+    pub cell: HookCell,
     func: usize,
     enabled: Cell<bool>,
+    when: Cell<When>,
 }
 
 impl Subscription {
@@ -66,6 +54,16 @@ impl Subscription {
     pub fn lend(&self, cpu: *mut CpuHeader) -> *mut PandaCpu {
         emu_cpu::lend(cpu, emu_cpu::withheld(self.reads_regs(), self.writes_regs())).cast()
     }
+
+    /// Its conditions.
+    pub fn when(&self) -> When {
+        self.when.get()
+    }
+
+    /// Whether an event at `size` bytes from `addr` on is due; counts it down.
+    pub fn due(&self, addr: u64, size: u64) -> bool {
+        self.when().due(&self.cell, addr, size)
+    }
 }
 
 /// Why a registration or a change was refused.
@@ -80,6 +78,9 @@ pub enum RegisterError {
     /// The id was never given out, is stale, or belongs to another plugin.
     #[error("there is no such subscription of this plugin")]
     UnknownSubscription,
+    /// The kind has no conditions.
+    #[error("callbacks of this kind cannot have conditions")]
+    NoConditions,
 }
 
 /// One more than the highest callback kind.
@@ -132,13 +133,10 @@ impl Registry {
             owner,
             kind,
             flags,
-            cell: SubscriptionCell {
-                func: Cell::new(func),
-                user: Cell::new(user),
-                calls: Cell::new(0),
-            },
+            cell: HookCell::new(func, user),
             func,
             enabled: Cell::new(true),
+            when: Cell::new(When::ALWAYS),
         });
         let mut new: Vec<_> = list.to_vec();
         let at = new.partition_point(|s| s.owner <= owner);
@@ -190,6 +188,54 @@ impl Registry {
             self.changed(sub.kind);
         }
         Ok(())
+    }
+
+    /// Restricts a subscription of `owner` to a range of addresses; `None` is everywhere.
+    pub fn set_within(
+        &mut self,
+        owner: OwnerId,
+        id: SubscriptionId,
+        within: Option<Within>,
+    ) -> Result<(), RegisterError> {
+        let sub = self.conditional(owner, id)?;
+        self.set_when(&sub, When { within, ..sub.when() });
+        Ok(())
+    }
+
+    /// Makes a subscription of `owner` due for the `first`-th event from now on (at least 1), then for every
+    /// `every`-th (0: never again).
+    pub fn set_countdown(
+        &mut self,
+        owner: OwnerId,
+        id: SubscriptionId,
+        first: u64,
+        every: u64,
+    ) -> Result<(), RegisterError> {
+        let sub = self.conditional(owner, id)?;
+        sub.cell.left.set(first);
+        sub.cell.every.set(every);
+        self.set_when(&sub, When { countdown: (first, every) != (1, 1), ..sub.when() });
+        Ok(())
+    }
+
+    fn conditional(
+        &self,
+        owner: OwnerId,
+        id: SubscriptionId,
+    ) -> Result<Rc<Subscription>, RegisterError> {
+        let sub = self.find(owner, id)?;
+        match sub.kind {
+            kind::INSN_EXEC | kind::AFTER_INSN_EXEC => Ok(sub),
+            kind::BEFORE_BLOCK_EXEC..=kind::VIRT_MEM_AFTER_WRITE => Ok(sub),
+            _ => Err(RegisterError::NoConditions),
+        }
+    }
+
+    fn set_when(&mut self, sub: &Subscription, when: When) {
+        // A countdown that is only wound up leaves the code as it is.
+        if sub.when.replace(when) != when {
+            self.changed(sub.kind);
+        }
     }
 
     /// The subscriptions of a kind, in call order. The snapshot stays valid when a callback

@@ -4,6 +4,7 @@ use core::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use emu_cpu::{CpuHeader, GuestArch};
+use emu_ir::Within;
 use emu_mem::{AddressSpace, PAGE, Prot, access};
 
 use crate::counters::{CounterId, CounterKind, Counters};
@@ -122,6 +123,27 @@ impl Shared {
         Ok(())
     }
 
+    /// Restricts a callback to a range of addresses; see [`Registry::set_within`].
+    pub fn set_within(
+        &self,
+        owner: OwnerId,
+        id: SubscriptionId,
+        within: Option<Within>,
+    ) -> Result<(), RegisterError> {
+        self.changing(|r| r.set_within(owner, id, within))
+    }
+
+    /// Makes a callback due for some events only; see [`Registry::set_countdown`].
+    pub fn set_countdown(
+        &self,
+        owner: OwnerId,
+        id: SubscriptionId,
+        first: u64,
+        every: u64,
+    ) -> Result<(), RegisterError> {
+        self.changing(|r| r.set_countdown(owner, id, first, every))
+    }
+
     /// Removes every callback and counter of a plugin.
     pub fn remove_owner(&self, owner: OwnerId) {
         self.registry.borrow_mut().remove_owner(owner);
@@ -230,6 +252,17 @@ impl Shared {
     pub fn mark_stale(&self, start: u64, end: u64) {
         self.stale.borrow_mut().push((start, end));
         crate::request_interrupt();
+    }
+
+    /// Changes subscriptions; blocks that became out of date are left soon.
+    fn changing<R>(&self, change: impl FnOnce(&mut Registry) -> R) -> R {
+        let mut registry = self.registry.borrow_mut();
+        let epoch = registry.epoch();
+        let done = change(&mut registry);
+        if registry.epoch() != epoch {
+            crate::request_interrupt();
+        }
+        done
     }
 
     fn changed(&self, kind: u32) {

@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use emu_cpu::{CpuHeader, GuestArch};
-use emu_engine::{Engine, EngineConfig, OwnerId, Stop, Tier};
+use emu_engine::{Engine, EngineConfig, OwnerId, Shared, Stop, SubscriptionId, Tier, Within};
 use emu_mem::{Mapping, Prot};
 use emu_x86::X86Cpu;
 use iced_x86::{Decoder, DecoderError, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind};
@@ -182,6 +182,8 @@ struct Watcher {
     density: u64,
     /// Registers are looked at.
     reads: bool,
+    /// A register is changed.
+    writes: bool,
 }
 
 impl Watcher {
@@ -194,6 +196,9 @@ impl Watcher {
             if self.reads {
                 let cpu = &*emu_cpu::lent(cpu.cast()).0.cast::<X86Cpu>();
                 (cpu.gpr, cpu.hdr.flags()).hash(&mut *hash);
+            }
+            if self.writes {
+                (*cpu.cast::<X86Cpu>()).gpr[1] ^= 1;
             }
         }
         *self.calls.borrow_mut() += 1;
@@ -261,7 +266,7 @@ unsafe extern "C" fn access<const KIND: u32>(
     unsafe { watcher(user) }.saw(cpu, (KIND, pc, addr, data));
 }
 
-fn subscribe(engine: &Engine, watcher: &Watcher, which: u64) {
+fn subscribe(engine: &Engine, watcher: &Watcher, which: u64) -> Vec<(u32, SubscriptionId)> {
     let mut kinds = Vec::new();
     if which & 1 != 0 {
         kinds.push((kind::INSN_TRANSLATE, translate as *const () as usize));
@@ -284,9 +289,24 @@ fn subscribe(engine: &Engine, watcher: &Watcher, which: u64) {
     }
     let user = std::ptr::from_ref(watcher) as usize;
     let access = if watcher.reads { flags::READS_REGS } else { 0 };
-    for (k, f) in kinds {
-        engine.shared().register(OwnerId(1), k, f, user, access).unwrap();
-    }
+    let access = access | if watcher.writes { flags::WRITES_REGS } else { 0 };
+    let register = |(k, f)| (k, engine.shared().register(OwnerId(1), k, f, user, access).unwrap());
+    kinds.into_iter().map(register).collect()
+}
+
+/// Gives a subscription conditions, other ones, or none.
+fn restrict(shared: &Shared, rng: &mut Rng, k: u32, id: SubscriptionId) {
+    let (start, len) = match k {
+        kind::INSN_TRANSLATE => return,
+        kind::VIRT_MEM_BEFORE_READ.. => (DATA, DATA_LEN as u64),
+        _ => (CODE, 0x100),
+    };
+    let from = start + rng.below(len);
+    let within = Within { from, to: from + 1 + rng.below(len / 2) };
+    let within = if rng.chance(50) { Some(within) } else { None };
+    shared.set_within(OwnerId(1), id, within).unwrap();
+    let (first, every) = if rng.chance(50) { (1, 1) } else { (1 + rng.below(20), rng.below(20)) };
+    shared.set_countdown(OwnerId(1), id, first, every).unwrap();
 }
 
 fn map(addr: u64, len: usize) {
@@ -344,6 +364,7 @@ fn run(arch: &'static dyn GuestArch, tier: Tier, seed: u64) -> (Vec<String>, u64
         calls: RefCell::default(),
         density: [1, 4, 8][rng.below(3) as usize],
         reads: rng.chance(50),
+        writes: rng.chance(15),
     };
     let mut engine = Engine::new(arch, EngineConfig { tier, ..EngineConfig::default() });
     {
@@ -351,7 +372,13 @@ fn run(arch: &'static dyn GuestArch, tier: Tier, seed: u64) -> (Vec<String>, u64
         space.insert(CODE, CODE + CODE_LEN as u64, Mapping::anonymous(Prot(5), "code"));
         space.insert(DATA, DATA + DATA_LEN as u64, Mapping::anonymous(Prot::RW, "data"));
     }
-    subscribe(&engine, &watcher, which);
+    let subscriptions = subscribe(&engine, &watcher, which);
+    let restricted = rng.chance(60);
+    if restricted {
+        for &(k, id) in &subscriptions {
+            restrict(engine.shared(), &mut rng, k, id);
+        }
+    }
     let cpu = arch.new_cpu().cast::<X86Cpu>();
     // SAFETY: made above, freed below, used by the engine only while it runs.
     let state = unsafe { &mut *cpu };
@@ -375,6 +402,10 @@ fn run(arch: &'static dyn GuestArch, tier: Tier, seed: u64) -> (Vec<String>, u64
                 if rng.chance(50) { libc::PROT_READ } else { libc::PROT_NONE },
             );
             hidden = Some(page);
+        }
+        if restricted && rng.chance(10) && !subscriptions.is_empty() {
+            let (k, id) = subscriptions[rng.below(subscriptions.len() as u64) as usize];
+            restrict(engine.shared(), &mut rng, k, id);
         }
         let slice = if rng.chance(30) { 1 + rng.below(8) } else { 20 + rng.below(400) };
         // SAFETY: the CPU is alive and not otherwise used meanwhile.

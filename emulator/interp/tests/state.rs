@@ -216,15 +216,7 @@ fn hooks_and_counters_run_in_place() {
     count(&mut b, 1);
     b.jump(JumpKind::Ret, PC);
     let mut code = b.finish();
-    let site = |kind| HookSite {
-        kind,
-        cell: 0,
-        pc: PC,
-        info: 0,
-        detail: 0,
-        reads_regs: false,
-        writes_regs: false,
-    };
+    let site = |kind| HookSite::new(kind, 0, PC);
     code.hooks = vec![
         site(HookKind::BeforeBlock),
         site(HookKind::InsnExec),

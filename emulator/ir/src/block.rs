@@ -1,6 +1,6 @@
 //! A lifted block.
 
-use crate::{Inst, Op};
+use crate::{HookSite, Inst, Op};
 
 /// A guest instruction of a block.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -11,65 +11,6 @@ pub struct GuestInsn {
     pub len: u8,
     /// Index of its [`crate::Op::InsnStart`] in the op list.
     pub first: u16,
-}
-
-/// What a hook op reports.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[repr(u8)]
-pub enum HookKind {
-    /// Before an instruction.
-    InsnExec = 0,
-    /// After an instruction retired.
-    AfterInsnExec = 1,
-    /// On entry to the block.
-    BeforeBlock = 2,
-    /// On leaving the block; stands before its last branch, and only in blocks without other
-    /// exits. When a fault ends the block early the engine makes the call itself.
-    AfterBlock = 3,
-    /// Before a load.
-    BeforeRead = 4,
-    /// After a load.
-    AfterRead = 5,
-    /// Before a store.
-    BeforeWrite = 6,
-    /// After a store.
-    AfterWrite = 7,
-}
-
-impl HookKind {
-    /// All kinds, in numeric order.
-    pub const ALL: [HookKind; 8] = [
-        HookKind::InsnExec,
-        HookKind::AfterInsnExec,
-        HookKind::BeforeBlock,
-        HookKind::AfterBlock,
-        HookKind::BeforeRead,
-        HookKind::AfterRead,
-        HookKind::BeforeWrite,
-        HookKind::AfterWrite,
-    ];
-}
-
-/// One call a hook op makes.
-///
-/// `cell` is the address of the subscription's cell, which stays valid as long as any block that
-/// names it exists. The engine defines the cell's layout; the IR only carries the address.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct HookSite {
-    /// What is reported.
-    pub kind: HookKind,
-    /// Address of the subscription's cell.
-    pub cell: usize,
-    /// Guest pc passed to the callback.
-    pub pc: u64,
-    /// For block hooks: address of the block description passed to the callback.
-    pub info: usize,
-    /// For block hooks: passed to the callback behind the description (how the block ends).
-    pub detail: u32,
-    /// The callback reads registers: state must be in the CPU structure.
-    pub reads_regs: bool,
-    /// The callback writes registers: cached state is stale afterwards.
-    pub writes_regs: bool,
 }
 
 /// One inlined counter: adds `amount` to the u64 at address `cell`.

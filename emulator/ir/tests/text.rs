@@ -69,6 +69,8 @@ const EVERYTHING: &str = "\
 block 0x401000 {
   hook_site before_block pc 0x401000 cell 0x7f00 info 0x10 detail 3
   hook_site after_read pc 0x401000 cell 0x7f40 info 0x0 detail 0 reads writes
+  hook_site before_write pc 0x401000 cell 0x7f80 info 0x0 detail 0 counted within 0x5000 0x5010
+  hook_site insn_exec pc 0x401000 cell 0x7fc0 info 0x0 detail 0 reads countdown
   counter_site cell 0x7f08 amount 3
   hook.i64 #0
   insn 0x401000 len 3

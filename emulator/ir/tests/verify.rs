@@ -224,15 +224,7 @@ fn tables_have_what_ops_name() {
     let mut b = block(|b| {
         b.push(Inst::new(Op::Hook, Ty::I64));
     });
-    b.hooks.push(HookSite {
-        kind: HookKind::AfterInsnExec,
-        cell: 0,
-        pc: PC,
-        info: 0,
-        detail: 0,
-        reads_regs: false,
-        writes_regs: false,
-    });
+    b.hooks.push(HookSite::new(HookKind::AfterInsnExec, 0, PC));
     assert_eq!(complaint(&b), "op 1: there is no such hook site 0", "the kinds differ");
     b.insts[1].sub = HookKind::AfterInsnExec as u16;
     assert_eq!(complaint(&b), "valid");

@@ -1,7 +1,7 @@
 //! The backward pass before emission: what is needed, how often, and what comes next.
 
 use emu_cpu::{HelperDesc, X87Op, slots};
-use emu_ir::{Block, HookKind, Op, Ty, Val};
+use emu_ir::{Block, HookKind, Op, Ty, Val, When};
 
 use crate::Unsupported;
 use crate::pins::{LONG, VectorPins, Vectors};
@@ -150,9 +150,12 @@ impl Analysis {
                     (e.reads || e.writes || e.traps, true)
                 }
                 Op::Hook => {
-                    self.calls = true;
-                    self.first_call = at;
                     let site = block.hooks.get(inst.imm as usize).ok_or(BAD)?;
+                    // What is not due leaves registers alone.
+                    if site.when == When::ALWAYS || site.writes_regs {
+                        self.calls = true;
+                        self.first_call = at;
+                    }
                     if site.writes_regs {
                         self.units.fill(Next::NONE);
                     }

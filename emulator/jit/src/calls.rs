@@ -1,7 +1,9 @@
-//! Calls out of generated code: helpers, hooks, counters.
+//! Calls out of generated code.
+
+use core::mem::offset_of;
 
 use emu_cpu::{X87Use, slots};
-use emu_ir::{HookKind, Inst, Op, Ty, Val};
+use emu_ir::{HookCell, Inst, Ty, Val};
 
 use crate::Unsupported;
 use crate::alloc::{BUDGET, CALLER_SAVED, cpu_mem};
@@ -9,7 +11,7 @@ use crate::asm::{Alu, Mem, R8, R9, RAX, RBP, RCX, RDI, RDX, RSI, RSP, Reg, Rm};
 use crate::compile::Compiler;
 use crate::exits::{Exit, ExitKind, Pending};
 use crate::mxcsr::{Density, Place};
-use crate::state::{Home, Kind, NOROOT, SCRATCH};
+use crate::state::{Home, Kind, NOROOT};
 
 /// An argument of a call.
 #[derive(Clone, Copy, Debug)]
@@ -24,19 +26,19 @@ pub enum Arg {
     Val(Val, Ty),
     /// The callback data at this offset from rsp.
     Frame(i32),
-    /// The second word of the callee's cell.
+    /// The user data in the callee's cell.
     User,
 }
 
 /// Argument registers in order.
-const ARGS: [Reg; 6] = [RDI, RSI, RDX, RCX, R8, R9];
+pub const ARGS: [Reg; 6] = [RDI, RSI, RDX, RCX, R8, R9];
 
 /// Where a called function is.
 #[derive(Clone, Copy, Debug)]
-enum Callee {
+pub enum Callee {
     /// At this address.
     At(u64),
-    /// The address is in the first word of this cell.
+    /// The function of the [`HookCell`] at this address.
     Through(u64),
 }
 
@@ -47,22 +49,29 @@ impl Compiler<'_> {
         self.call_to(Callee::At(target), args, kills)
     }
 
-    fn call_to(&mut self, to: Callee, args: &[Arg], kills: bool) -> Result<(), Unsupported> {
-        if kills {
-            for k in 0..self.st.touched.len() {
-                let u = usize::from(self.st.touched[k]);
-                self.drop_slot(u)?;
-            }
-            // What is live must not count on slots as its memory copy either.
-            for r in 0..16 {
-                for root in [self.st.gpr[r], self.st.xmm[r]] {
-                    if root != NOROOT
-                        && let Home::Slot(_) = self.st.root(root).home
-                    {
-                        self.st.root(root).home = Home::None;
-                    }
+    /// Nothing that is cached of the state, and written already, counts any more.
+    pub fn forget_state(&mut self) -> Result<(), Unsupported> {
+        for k in 0..self.st.touched.len() {
+            let u = usize::from(self.st.touched[k]);
+            self.drop_slot(u)?;
+        }
+        // What is live must not count on slots as its memory copy either.
+        for r in 0..16 {
+            for root in [self.st.gpr[r], self.st.xmm[r]] {
+                if root != NOROOT
+                    && let Home::Slot(_) = self.st.root(root).home
+                {
+                    self.st.root(root).home = Home::None;
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// As [`Compiler::call`].
+    pub fn call_to(&mut self, to: Callee, args: &[Arg], kills: bool) -> Result<(), Unsupported> {
+        if kills {
+            self.forget_state()?;
         }
         // Sources first, so that making room cannot take them away.
         let mut moves: [(Reg, Reg); 6] = [(0, 0); 6];
@@ -95,6 +104,31 @@ impl Compiler<'_> {
         if let Callee::Through(cell) = to {
             self.asm.mov_imm(RAX, cell);
         }
+        self.load_args(args, &consts);
+        let budget = cpu_mem(slots::BUDGET);
+        if !self.budget_stored {
+            self.asm.store(Ty::I64, budget, BUDGET);
+            self.budget_stored = true;
+        }
+        self.clobber_flags();
+        match to {
+            Callee::At(f) => {
+                self.asm.mov_imm(RAX, f);
+                self.asm.op(0xff, false, 2, Rm::R(RAX), 0);
+            }
+            Callee::Through(_) => {
+                let func = Mem::at(RAX, offset_of!(HookCell, func) as i32);
+                self.asm.op(0xff, false, 2, Rm::M(func), 0);
+            }
+        }
+        // Somebody may have asked to be let in meanwhile.
+        self.asm.load_zx(8, BUDGET, budget);
+        Ok(())
+    }
+
+    /// Loads the arguments that are not in place: all but values, which may be constants. A cell's address
+    /// is in rax.
+    pub fn load_args(&mut self, args: &[Arg], consts: &[Option<u64>; 6]) {
         for (k, arg) in args.iter().enumerate() {
             let dst = ARGS[k];
             match *arg {
@@ -109,27 +143,12 @@ impl Compiler<'_> {
                     }
                 }
                 Arg::Frame(off) => self.asm.lea(Ty::I64, dst, Mem::at(RSP, off)),
-                Arg::User => self.asm.load_zx(8, dst, Mem::at(RAX, 8)),
+                Arg::User => {
+                    let user = Mem::at(RAX, offset_of!(HookCell, user) as i32);
+                    self.asm.load_zx(8, dst, user);
+                }
             }
         }
-        let budget = cpu_mem(slots::BUDGET);
-        if !self.budget_stored {
-            self.asm.store(Ty::I64, budget, BUDGET);
-            self.budget_stored = true;
-        }
-        self.clobber_flags();
-        match to {
-            Callee::At(f) => {
-                self.asm.mov_imm(RAX, f);
-                self.asm.op(0xff, false, 2, Rm::R(RAX), 0);
-            }
-            Callee::Through(_) => {
-                self.asm.op(0xff, false, 2, Rm::M(Mem::at(RAX, 0)), 0);
-            }
-        }
-        // Somebody may have asked to be let in meanwhile.
-        self.asm.load_zx(8, BUDGET, budget);
-        Ok(())
     }
 
     /// Moves registers as if all at once.
@@ -211,7 +230,7 @@ impl Compiler<'_> {
     }
 
     /// Stores a constant to header fields. The host's flags stay.
-    fn store_const(&mut self, slots: &[u32], c: u64) -> Result<(), Unsupported> {
+    pub fn store_const(&mut self, slots: &[u32], c: u64) -> Result<(), Unsupported> {
         if let Ok(c) = i32::try_from(c as i64) {
             for &slot in slots {
                 self.asm.store_imm(Ty::I64, cpu_mem(slot), c);
@@ -229,84 +248,9 @@ impl Compiler<'_> {
 
     /// Lets the callee see an exact count: notes how many of the instructions taken from the
     /// budget have not retired, when `more` of them retired beside the ones before this one.
-    fn store_retired(&mut self, more: i32) {
+    pub fn store_retired(&mut self, more: i32) {
         let left = self.insn_count() - self.insn.max(0) - more;
         self.asm.store_imm(Ty::I32, cpu_mem(slots::RETIRE_ADJUST), left);
-    }
-
-    /// [`emu_ir::Op::Hook`].
-    pub fn hook(&mut self, i: &Inst) -> Result<(), Unsupported> {
-        let site = self.block.hooks[i.imm as usize];
-        self.x87_to_structure();
-        if site.reads_regs || site.writes_regs {
-            self.write_back_all()?;
-            // After an instruction the slot may hold where it goes on, put there before the hook; a
-            // value that lives in that slot would be lost.
-            let told = self.block.insts[..self.at]
-                .iter()
-                .rev()
-                .take_while(|i| i.op != Op::InsnStart)
-                .any(|i| i.op == Op::Put && i.imm == u64::from(slots::PC));
-            let both = [slots::INSN_PC, slots::PC];
-            self.store_const(if told { &both[..1] } else { &both }, self.pc)?;
-        }
-        self.park_mxcsr();
-        self.store_retired(i32::from(site.kind == HookKind::AfterInsnExec));
-        let user = Arg::User;
-        let to = Callee::Through(site.cell as u64);
-        let cpu = Arg::Lent(emu_cpu::withheld(site.reads_regs, site.writes_regs));
-        let pc = Arg::Imm(site.pc);
-        match site.kind {
-            HookKind::InsnExec | HookKind::AfterInsnExec => {
-                self.call_to(to, &[user, cpu, pc], site.writes_regs)?;
-            }
-            HookKind::BeforeBlock | HookKind::AfterBlock => {
-                let info = Arg::Imm(site.info as u64);
-                let detail = Arg::Imm(u64::from(site.detail));
-                self.call_to(to, &[user, cpu, info, detail], site.writes_regs)?;
-            }
-            _ => {
-                let size = Arg::Imm(u64::from(i.ty.bytes()));
-                let addr = Arg::Val(i.a, self.block.insts[i.a.index()].ty);
-                let data = if i.b.is_some() {
-                    let m = Mem::at(RSP, SCRATCH);
-                    if i.ty.is_int() {
-                        if let Some(c) = self
-                            .const_of(i.b)
-                            .and_then(|c| (c as i64 == i64::from(c as i32)).then_some(c as i32))
-                        {
-                            self.asm.store_imm(Ty::I64, m, c);
-                        } else {
-                            let r = self.gpr(i.b)?;
-                            self.asm.store(Ty::I64, m, r);
-                        }
-                    } else {
-                        let r = self.root_of(i.b);
-                        let r = self.root_xmm(r)?;
-                        self.vec_store(i.ty, m, r);
-                    }
-                    self.st.release(i.b.index());
-                    Arg::Frame(SCRATCH)
-                } else {
-                    Arg::Imm(0)
-                };
-                self.call_to(to, &[user, cpu, pc, addr, size, data], site.writes_regs)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// [`emu_ir::Op::Counter`].
-    pub fn counter(&mut self, i: &Inst) -> Result<(), Unsupported> {
-        let site = self.block.counters[i.imm as usize];
-        let Ok(amount) = i32::try_from(site.amount) else {
-            return Err(Unsupported::Op(i.op));
-        };
-        let t = self.alloc_gpr()?;
-        self.asm.mov_imm(t, site.cell as u64);
-        self.clobber_flags();
-        self.asm.alu_imm(Alu::Add, Ty::I64, Rm::M(Mem::at(t, 0)), amount);
-        Ok(())
     }
 
     /// A new exit at the current instruction.

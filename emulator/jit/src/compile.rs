@@ -9,6 +9,7 @@ use crate::analyze::{Analysis, NEVER};
 use crate::asm::{Alu, Asm, Reg, Rm};
 use crate::exits::{Exit, Pending, Target};
 use crate::faults::{FaultPoint, PinMove, Snap};
+use crate::hooks::Due;
 use crate::mxcsr::{Density, Place};
 use crate::pins::{LONG, Pins, VectorPins, Vectors, WANTED, home, members, part};
 use crate::state::{Kind, State};
@@ -98,6 +99,9 @@ pub struct Buffers {
     /// 64-bit constants in snapshots.
     pub(crate) pool: Vec<u64>,
     pub(crate) done: Vec<bool>,
+    /// Calls out of line, to be appended to the block.
+    pub(crate) cold: Asm,
+    pub(crate) dues: Vec<Due>,
 }
 
 /// The compilation of one block.
@@ -120,6 +124,8 @@ pub struct Compiler<'a> {
     pub(crate) pool: &'a mut Vec<u64>,
     /// Ops whose value was bound ahead by an earlier op.
     pub(crate) done: &'a mut Vec<bool>,
+    pub(crate) cold: &'a mut Asm,
+    pub(crate) dues: &'a mut Vec<Due>,
     pub(crate) pins: &'a Pins,
     pub(crate) vectors: &'a VectorPins,
     pub(crate) target: Target,
@@ -161,6 +167,8 @@ impl<'a> Compiler<'a> {
         b.fault_snaps.clear();
         b.pool.clear();
         b.done.clear();
+        b.cold.buf.clear();
+        b.dues.clear();
         b.done.resize(block.insts.len(), false);
         Compiler {
             arch,
@@ -180,6 +188,8 @@ impl<'a> Compiler<'a> {
             fault_snaps: &mut b.fault_snaps,
             pool: &mut b.pool,
             done: &mut b.done,
+            cold: &mut b.cold,
+            dues: &mut b.dues,
             pins,
             vectors,
             target,
@@ -229,6 +239,7 @@ impl<'a> Compiler<'a> {
             let inst = self.block.insts[at];
             self.op(&inst)?;
         }
+        self.emit_dues();
         self.emit_stubs()
     }
 

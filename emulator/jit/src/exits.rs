@@ -420,7 +420,7 @@ impl Compiler<'_> {
         }
     }
 
-    fn emit_snap(&mut self, s: &Snap) {
+    pub fn emit_snap(&mut self, s: &Snap) {
         let m = cpu_mem(u32::from(s.slot));
         let ty = Ty::int(u32::from(s.bytes)).unwrap_or(Ty::I64);
         let scratch = [R10, R11].into_iter().find(|&r| s.x != Loc::Gpr(r) && s.y != Loc::Gpr(r));

@@ -160,6 +160,18 @@ impl Compiler<'_> {
         }
     }
 
+    /// Stores every dirty slot, in code that comes back with the slots still dirty.
+    pub fn store_dirty(&mut self) {
+        for k in 0..self.st.touched.len() {
+            let u = usize::from(self.st.touched[k]);
+            let s = self.st.slots[u];
+            if s.root != NOROOT && s.dirty {
+                let snap = self.snap(u);
+                self.emit_snap(&snap);
+            }
+        }
+    }
+
     /// Records the state at a side exit: what is to be stored, and which pinned slots are to be
     /// brought back to their registers.
     pub fn exit_state(&mut self, exit: u32) {

@@ -21,6 +21,7 @@ mod compile;
 mod exits;
 mod faults;
 mod flags;
+mod hooks;
 mod int;
 mod jit;
 mod memops;

@@ -338,5 +338,9 @@ pub const fn spill_offset(n: u8) -> i32 {
 
 /// Offset from rsp of 64 bytes for data passed to callbacks by address.
 pub const SCRATCH: i32 = 8 * SPILLS as i32 + 32 * VSPILLS as i32;
+/// Offset from rsp of room for all general registers.
+pub const SAVED: i32 = SCRATCH + 64;
+/// Offset from rsp of room for all vector registers.
+pub const SAVED_VECTORS: i32 = SAVED + 16 * 8;
 /// Size of the frame below the saved registers; keeps the stack 16-byte aligned at calls.
-pub const FRAME: i32 = SCRATCH + 64 + 8;
+pub const FRAME: i32 = SAVED_VECTORS + 16 * 32 + 8;

@@ -188,7 +188,7 @@ fn hook(b: &mut Builder, n: u64, ty: Ty, addr: Val, value: Val) {
 
 fn site(kind: HookKind, cell: &Cell, pc: u64, reads_regs: bool, writes_regs: bool) -> HookSite {
     let cell = std::ptr::from_ref(cell) as usize;
-    HookSite { kind, cell, pc, info: 0, detail: 0, reads_regs, writes_regs }
+    HookSite { reads_regs, writes_regs, ..HookSite::new(kind, cell, pc) }
 }
 
 #[test]

@@ -17,6 +17,8 @@ pub mod service {
     pub const OS: &str = "panda.os/1";
     /// [`super::CountersApi`].
     pub const COUNTERS: &str = "panda.counters/1";
+    /// [`super::ConditionsApi`]. Since 1.1.
+    pub const CONDITIONS: &str = "panda.conditions/1";
     /// [`super::MonitorApi`].
     pub const MONITOR: &str = "panda.monitor/1";
 }
@@ -168,6 +170,29 @@ pub struct CountersApi {
     pub remove: Option<unsafe extern "C" fn(*mut PandaPlugin, PandaId) -> u32>,
 }
 
+/// Conditions of subscriptions. Generated code tests them, so an event that is not due costs no call.
+/// Since 1.1.
+///
+/// They are for `insn_exec`, `after_insn_exec`, `before_block_exec`, `after_block_exec` and the memory
+/// callbacks; others are [`super::status::UNSUPPORTED`]. They stay when a subscription is disabled, and end
+/// with it.
+#[repr(C)]
+#[derive(StableAbi, Clone, Copy, Debug)]
+pub struct ConditionsApi {
+    /// Bytes in this structure.
+    pub struct_size: u32,
+    /// 0.
+    pub reserved: u32,
+    /// Calls only for events at addresses from `from` on and below `to`: (id, from, to). What counts is
+    /// the address of the instruction, that of the block's first instruction, or any byte of the access.
+    /// A new range takes the old one's place; 0 and `u64::MAX` are everywhere.
+    pub within: Option<unsafe extern "C" fn(*mut PandaPlugin, PandaId, u64, u64) -> u32>,
+    /// Calls only for the `first`-th of the events from now on (1: the next) and after that for every
+    /// `every`-th (0: never again): (id, first, every). Only events within the range count. May be set
+    /// anew at any time, also by the callback itself; 1 and 1 are every event.
+    pub countdown: Option<unsafe extern "C" fn(*mut PandaPlugin, PandaId, u64, u64) -> u32>,
+}
+
 /// The monitor.
 #[repr(C)]
 #[derive(StableAbi, Clone, Copy, Debug)]
@@ -190,4 +215,4 @@ macro_rules! table {
         }
     )*};
 }
-table!(MemApi, RegsApi, RegInfo, OsApi, CountersApi, MonitorApi);
+table!(MemApi, RegsApi, RegInfo, OsApi, CountersApi, ConditionsApi, MonitorApi);

@@ -5,7 +5,8 @@ use std::borrow::Cow;
 
 use super::Error;
 use crate::abi::{
-    CountersApi, HostApi, MemApi, MonitorApi, OsApi, PandaPlugin, RegsApi, Str, service, status,
+    ConditionsApi, CountersApi, HostApi, MemApi, MonitorApi, OsApi, PandaPlugin, RegsApi, Str,
+    service, status,
 };
 
 /// A table or payload that begins with its size and for which all-zero bytes are a valid value.
@@ -21,7 +22,7 @@ macro_rules! sized32 {
         unsafe impl Sized32 for $t {}
     )*};
 }
-sized32!(HostApi, MemApi, RegsApi, OsApi, CountersApi, MonitorApi);
+sized32!(HostApi, MemApi, RegsApi, OsApi, CountersApi, ConditionsApi, MonitorApi);
 sized32!(
     crate::abi::BlockInfo,
     crate::abi::SyscallInfo,
@@ -106,6 +107,7 @@ pub(crate) struct Host {
     pub(crate) regs: RegsApi,
     pub(crate) os: OsApi,
     pub(crate) counters: CountersApi,
+    pub(crate) conditions: ConditionsApi,
     pub(crate) monitor: MonitorApi,
 }
 
@@ -130,6 +132,7 @@ impl Host {
                 regs: copy_sized(find(service::REGS).cast()),
                 os: copy_sized(find(service::OS).cast()),
                 counters: copy_sized(find(service::COUNTERS).cast()),
+                conditions: copy_sized(find(service::CONDITIONS).cast()),
                 monitor: copy_sized(find(service::MONITOR).cast()),
             }
         }

@@ -1,6 +1,7 @@
 //! Subscribing to events, and asking the host for things outside of callbacks.
 
 use core::fmt;
+use core::ops::Range;
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -163,6 +164,51 @@ impl<P: Plugin> Registrar<P> {
         self.with_id(subscription.0, f, "ending")?;
         self.instance.discard(subscription.0);
         Ok(())
+    }
+
+    /// Restricts a subscription to events at these addresses: those of instructions, of blocks' first
+    /// instructions, or of any byte of an access. Generated code compares; nothing is called for
+    /// other events. A new range takes the old one's place; `0..u64::MAX` is everywhere.
+    ///
+    /// For `insn_exec`, `after_insn_exec`, `before_block_exec`, `after_block_exec` and memory
+    /// callbacks.
+    pub fn within(&self, subscription: Subscription, addresses: Range<u64>) -> Result<(), Error> {
+        let shared = &self.instance.shared;
+        shared.check_alive()?;
+        let status = match shared.host.conditions.within {
+            // SAFETY: host function with its handle.
+            Some(f) => unsafe {
+                f(shared.host.plugin, subscription.0, addresses.start, addresses.end)
+            },
+            None => status::UNSUPPORTED,
+        };
+        Error::unless_ok(status, || {
+            format!("restricting a subscription to {:#x}..{:#x}", addresses.start, addresses.end)
+        })
+    }
+
+    /// Calls a subscription for every `n`-th event only. Generated code counts; nothing is called
+    /// for the others. 1 is every event. For the same callbacks as [`Registrar::within`], within whose
+    /// range events are counted.
+    pub fn every(&self, subscription: Subscription, n: u64) -> Result<(), Error> {
+        self.countdown(subscription, n, n)
+    }
+
+    /// Calls a subscription once more: for the `n`-th event from now on (1: the next). A callback
+    /// may wind itself up again.
+    pub fn nth(&self, subscription: Subscription, n: u64) -> Result<(), Error> {
+        self.countdown(subscription, n, 0)
+    }
+
+    fn countdown(&self, subscription: Subscription, first: u64, every: u64) -> Result<(), Error> {
+        let shared = &self.instance.shared;
+        shared.check_alive()?;
+        let status = match shared.host.conditions.countdown {
+            // SAFETY: host function with its handle.
+            Some(f) => unsafe { f(shared.host.plugin, subscription.0, first, every) },
+            None => status::UNSUPPORTED,
+        };
+        Error::unless_ok(status, || format!("counting {first} events down"))
     }
 
     /// Pauses a subscription.

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::conditions::Condition;
 use super::{services, tables};
 use crate::abi::{
     AfterBlockExecFn, AnyFn, ArgDesc, ArgValue, BlockFn, BlockInfo, CallStackApi, CpuFn, ExecFn,
@@ -27,6 +28,7 @@ pub(super) struct Callback {
     pub(super) user: *mut c_void,
     pub(super) flags: u32,
     pub(super) enabled: bool,
+    pub(super) condition: Condition,
 }
 
 /// A counter.
@@ -350,11 +352,18 @@ impl MockHost {
         callbacks.iter().filter(|c| c.kind == kind).map(|c| c.flags).collect()
     }
 
-    fn each(&self, kind: u32, mut call: impl FnMut(AnyFn, *mut c_void, *mut PandaCpu)) {
+    /// Calls the callbacks of a kind that are due for an event at an address, of some size.
+    fn each(
+        &self,
+        kind: u32,
+        place: (u64, u64),
+        mut call: impl FnMut(AnyFn, *mut c_void, *mut PandaCpu),
+    ) {
         let now: Vec<Callback> = self.state.callbacks.borrow().clone();
         for c in now.into_iter().filter(|c| c.kind == kind) {
-            let still = |x: &Callback| x.id == c.id && x.enabled;
-            if self.state.callbacks.borrow().iter().any(still) {
+            let due = |x: &mut Callback| x.id == c.id && x.enabled && x.condition.due(place);
+            let due = self.state.callbacks.borrow_mut().iter_mut().any(due);
+            if due {
                 let cpu = Processor { state: &raw const *self.state, declared: c.flags };
                 call(c.func, c.user, (&raw const cpu).cast_mut().cast());
             }
@@ -371,8 +380,8 @@ impl MockHost {
 
 /// Calls every callback of a kind through the function type that belongs to it.
 macro_rules! fire {
-    ($host:expr, $kind:expr, $ty:ty, $($arg:expr),* => $result:expr) => {
-        $host.each($kind, |func, user, cpu| {
+    ($host:expr, @$place:expr, $kind:expr, $ty:ty, $($arg:expr),* => $result:expr) => {
+        $host.each($kind, $place, |func, user, cpu| {
             // SAFETY: the plugin registered a function of the type that belongs to the kind; it
             // gets what the contract says.
             let result = unsafe {
@@ -382,6 +391,9 @@ macro_rules! fire {
             #[allow(clippy::redundant_closure_call)]
             ($result)(result)
         })
+    };
+    ($host:expr, $kind:expr, $ty:ty, $($arg:expr),* => $result:expr) => {
+        fire!($host, @(0, 1), $kind, $ty, $($arg),* => $result)
     };
 }
 
@@ -407,13 +419,13 @@ impl MockHost {
     pub fn insn_around(&self, pc: u64, asked: bool, effect: impl FnOnce()) {
         self.state.regs.borrow_mut().insert(tables::PC, pc);
         if asked {
-            fire!(self, kind::INSN_EXEC, PcFn, pc => |()| ());
+            fire!(self, @(pc, 1), kind::INSN_EXEC, PcFn, pc => |()| ());
         }
         effect();
         self.tick(crate::abi::counter_kind::INSNS, 1);
         self.state.retired.set(self.state.retired.get() + 1);
         if asked {
-            fire!(self, kind::AFTER_INSN_EXEC, PcFn, pc => |()| ());
+            fire!(self, @(pc, 1), kind::AFTER_INSN_EXEC, PcFn, pc => |()| ());
         }
     }
 
@@ -421,10 +433,10 @@ impl MockHost {
     pub fn block(&self, pc: u64, insn_count: u32) {
         let info = BlockInfo { struct_size: BlockInfo::SIZE, insn_count, pc, size: 4 };
         self.tick(crate::abi::counter_kind::BLOCKS, 1);
-        fire!(self, kind::BEFORE_BLOCK_EXEC, BlockFn, &info => |()| ());
+        fire!(self, @(pc, 1), kind::BEFORE_BLOCK_EXEC, BlockFn, &info => |()| ());
         self.tick(crate::abi::counter_kind::INSNS, insn_count.into());
         self.state.retired.set(self.state.retired.get() + u64::from(insn_count));
-        fire!(self, kind::AFTER_BLOCK_EXEC, AfterBlockExecFn, &info, 0 => |()| ());
+        fire!(self, @(pc, 1), kind::AFTER_BLOCK_EXEC, AfterBlockExecFn, &info, 0 => |()| ());
     }
 
     /// `before_block_exec` with a payload of any size.
@@ -445,20 +457,20 @@ impl MockHost {
     /// Loads: `virt_mem_before_read`, `virt_mem_after_read`.
     pub fn load_mem(&self, pc: u64, addr: u64, data: &[u8]) {
         let size = data.len() as u64;
-        fire!(self, kind::VIRT_MEM_BEFORE_READ, MemFn, pc, addr, size, core::ptr::null()
+        fire!(self, @(addr, size), kind::VIRT_MEM_BEFORE_READ, MemFn, pc, addr, size, core::ptr::null()
             => |()| ());
         self.tick(crate::abi::counter_kind::LOADS, 1);
-        fire!(self, kind::VIRT_MEM_AFTER_READ, MemFn, pc, addr, size, data.as_ptr() => |()| ());
+        fire!(self, @(addr, size), kind::VIRT_MEM_AFTER_READ, MemFn, pc, addr, size, data.as_ptr() => |()| ());
     }
 
     /// Stores: `virt_mem_before_write`, `virt_mem_after_write`.
     pub fn store_mem(&self, pc: u64, addr: u64, data: &[u8]) {
         let size = data.len() as u64;
-        fire!(self, kind::VIRT_MEM_BEFORE_WRITE, MemFn, pc, addr, size, data.as_ptr()
+        fire!(self, @(addr, size), kind::VIRT_MEM_BEFORE_WRITE, MemFn, pc, addr, size, data.as_ptr()
             => |()| ());
         self.set_memory(addr, data);
         self.tick(crate::abi::counter_kind::STORES, 1);
-        fire!(self, kind::VIRT_MEM_AFTER_WRITE, MemFn, pc, addr, size, data.as_ptr() => |()| ());
+        fire!(self, @(addr, size), kind::VIRT_MEM_AFTER_WRITE, MemFn, pc, addr, size, data.as_ptr() => |()| ());
     }
 
     /// A system call; with a result, also its return.

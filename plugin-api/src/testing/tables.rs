@@ -6,6 +6,7 @@
 use core::ffi::c_void;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::conditions::{CONDITIONS, Condition};
 use super::host::{Callback, Count, Processor, State};
 use super::services;
 use crate::abi::{
@@ -120,7 +121,7 @@ static MONITOR: MonitorApi =
 
 /// # Safety
 /// As the module says.
-unsafe fn of<'a>(plugin: Plugin) -> &'a State {
+pub(super) unsafe fn of<'a>(plugin: Plugin) -> &'a State {
     // SAFETY: handles of this host point to its state.
     unsafe { &*plugin.cast::<State>().cast_const() }
 }
@@ -171,6 +172,7 @@ unsafe extern "C" fn get_extension(_: Host, _: Plugin, id: Str) -> *const c_void
         service::REGS => (&raw const REGS).cast(),
         service::OS => (&raw const OS).cast(),
         service::COUNTERS => (&raw const COUNTERS).cast(),
+        service::CONDITIONS => (&raw const CONDITIONS).cast(),
         service::MONITOR => (&raw const MONITOR).cast(),
         _ => core::ptr::null(),
     }
@@ -192,7 +194,8 @@ unsafe extern "C" fn register_cb(
         let Some(func) = desc.func else { return status::INVALID };
         *id = state.next_id.replace(state.next_id.get() + 1);
         let (user, flags) = (desc.user, desc.flags);
-        let new = Callback { id: *id, kind, func, user, flags, enabled: true };
+        let condition = Condition::NONE;
+        let new = Callback { id: *id, kind, func, user, flags, enabled: true, condition };
         state.callbacks.borrow_mut().push(new);
     }
     status::OK

@@ -18,7 +18,7 @@ use crate::blocks::{BlockMap, Code, Entry, PcMap};
 use crate::code::KnownPages;
 use crate::counters::CounterKind;
 use crate::events;
-use crate::instrument::{Omit, Owed, Plan, Verdict, owed};
+use crate::instrument::{Omit, Owed, Plan, Verdict, covers, owed};
 use crate::shared::Shared;
 use crate::stats::{CallbackCount, Stats};
 use tiers::{Answers, Left, Link, new_jit};
@@ -488,6 +488,9 @@ fn left_early(plan: &Plan, cpu: *mut CpuHeader, entry: &Entry, completed: usize)
     }
     let Some(info) = entry.info() else { return };
     for sub in plan.hook(HookKind::AfterBlock).iter().filter(|s| s.enabled()) {
+        if !covers(sub, entry.pc) || !sub.due(entry.pc, 1) {
+            continue;
+        }
         // SAFETY: the function type belongs to the kind.
         unsafe {
             let f: abi::AfterBlockExecFn = core::mem::transmute(sub.cell.func.get());

@@ -56,8 +56,13 @@ impl Answers {
 impl Engine {
     /// Tells tier 1 how many callbacks to expect, by subscriptions and answers so far.
     pub(super) fn expect_callbacks(&mut self) {
-        let everywhere = HookKind::ALL[2..].iter().any(|&k| !self.plan.hook(k).is_empty())
-            || self.answers.many();
+        // Where helpers may call back they say where the guest's MXCSR is, which takes looking.
+        let everywhere = self.plan.hooks_memory()
+            || self.plan.calls_often(HookKind::BeforeBlock)
+            || self.plan.calls_often(HookKind::AfterBlock)
+            || self.answers.many()
+                && (self.plan.calls_often(HookKind::InsnExec)
+                    || self.plan.calls_often(HookKind::AfterInsnExec));
         if let Some(jit) = &mut self.jit {
             jit.set_density(if everywhere { Density::Dense } else { Density::Sparse });
             // Helpers report their accesses; the host's x87 instructions do not.

@@ -4,7 +4,7 @@ use super::lex::{Lexer, Token};
 use super::names::{BARE, FLAGS, HOOKS, JUMPS, PLAIN, RMWS, TRAPS, by_name};
 use crate::{
     Addr, Block, Builder, Cond, CounterSite, FlagKind, GuestInsn, HookKind, HookSite, Inst, Op,
-    Target, Ty, Val, VecOp,
+    Target, Ty, Val, VecOp, When, Within,
 };
 
 /// Why text is not a block.
@@ -260,7 +260,13 @@ impl<T: Target + ?Sized> Line<'_, T> {
         let detail = self.number()? as u32;
         let reads_regs = self.accept_word("reads");
         let writes_regs = self.accept_word("writes");
-        Ok(HookSite { kind, cell, pc, info, detail, reads_regs, writes_regs })
+        let counts_calls = self.accept_word("counted");
+        let within = match self.accept_word("within") {
+            true => Some(Within { from: self.number()?, to: self.number()? }),
+            false => None,
+        };
+        let when = When { within, countdown: self.accept_word("countdown") };
+        Ok(HookSite { kind, cell, pc, info, detail, reads_regs, writes_regs, counts_calls, when })
     }
 
     fn operands(&mut self, i: &mut Inst, block: &mut Block) -> Parsed<()> {

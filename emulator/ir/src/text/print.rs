@@ -53,7 +53,12 @@ impl<T: Target + ?Sized> fmt::Display for Printed<'_, T> {
             write!(f, "  hook_site {} pc {:#x}", name_of(HOOKS, &h.kind), h.pc)?;
             write!(f, " cell {:#x} info {:#x} detail {}", h.cell, h.info, h.detail)?;
             let word = |on, word| if on { word } else { "" };
-            writeln!(f, "{}{}", word(h.reads_regs, " reads"), word(h.writes_regs, " writes"))?;
+            write!(f, "{}{}", word(h.reads_regs, " reads"), word(h.writes_regs, " writes"))?;
+            f.write_str(word(h.counts_calls, " counted"))?;
+            if let Some(w) = h.when.within {
+                write!(f, " within {:#x} {:#x}", w.from, w.to)?;
+            }
+            writeln!(f, "{}", word(h.when.countdown, " countdown"))?;
         }
         for c in &self.block.counters {
             writeln!(f, "  counter_site cell {:#x} amount {}", c.cell, Num(c.amount))?;
