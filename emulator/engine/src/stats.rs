@@ -24,6 +24,8 @@ pub struct Stats {
     pub instructions_translated: u64,
     /// Blocks compiled to machine code.
     pub blocks_compiled: u64,
+    /// Blocks compiled once more, for the flags that a block jumping to them leaves.
+    pub block_versions: u64,
     /// Bytes of machine code written.
     pub code_bytes: u64,
     /// Time spent compiling.

@@ -344,8 +344,8 @@ fn refresh(cpu: &mut X86Cpu, rng: &mut Rng, program: &Program, wide: bool) {
     cpu.hdr.pc = program.starts[rng.below(program.starts.len() as u64) as usize];
 }
 
-/// One line for each slice of a run.
-fn run(arch: &'static dyn GuestArch, tier: Tier, seed: u64) -> (Vec<String>, u64) {
+/// One line for each slice of a run; instructions retired, and blocks compiled for flags left unstored.
+fn run(arch: &'static dyn GuestArch, tier: Tier, seed: u64) -> (Vec<String>, u64, u64) {
     let wide = arch.word_bytes() == 8;
     let mut rng = Rng(seed);
     let program = program(&mut rng, if wide { 64 } else { 32 });
@@ -436,11 +436,11 @@ fn run(arch: &'static dyn GuestArch, tier: Tier, seed: u64) -> (Vec<String>, u64
     if let Some(page) = hidden {
         protect(page, PAGE as usize, libc::PROT_READ | libc::PROT_WRITE);
     }
-    let retired = engine.shared().retired();
+    let (retired, versions) = (engine.shared().retired(), engine.stats().block_versions);
     drop(engine);
     // SAFETY: made above, used by nobody any more.
     unsafe { arch.free_cpu(cpu.cast()) };
-    (lines, retired)
+    (lines, retired, versions)
 }
 
 fn lockstep(arch: &'static dyn GuestArch) {
@@ -448,13 +448,14 @@ fn lockstep(arch: &'static dyn GuestArch) {
         std::env::var(name).ok().and_then(|s| s.parse().ok()).unwrap_or(default)
     };
     let (count, first) = (number("PROGRAMS", 400u64), number("SEED", 1u64));
-    let mut total = 0;
+    let (mut total, mut versions) = (0, 0);
     for n in first..first + count {
         let seed = n.wrapping_mul(0x1234_5678_9abc_def1);
-        let (interp, retired) = run(arch, Tier::Interp, seed);
+        let (interp, retired, _) = run(arch, Tier::Interp, seed);
         total += retired;
         for tier in [Tier::Jit, Tier::Auto] {
-            let (other, _) = run(arch, tier, seed);
+            let (other, _, n_versions) = run(arch, tier, seed);
+            versions += n_versions;
             let at = interp.iter().zip(&other).position(|(a, b)| a != b);
             if let Some(at) = at {
                 let mut rng = Rng(seed);
@@ -471,6 +472,7 @@ fn lockstep(arch: &'static dyn GuestArch) {
         }
     }
     assert!(total > count * 500, "{total} instructions in {count} programs");
+    assert!(versions > count, "{versions} versions in {count} programs");
 }
 
 fn listing(program: &Program, bitness: u32) -> String {

@@ -5,6 +5,9 @@
 
 use crate::JitError;
 
+/// The place for a jump that is not made yet: a 5-byte nop.
+pub const NO_JUMP: [u8; 5] = [0x0f, 0x1f, 0x44, 0, 0];
+
 /// The arena.
 #[derive(Debug)]
 pub struct Arena {
@@ -84,6 +87,24 @@ impl Arena {
         let rel = target.wrapping_sub(at.wrapping_add(4));
         // SAFETY: in bounds as asserted; the thread that patches is the one that runs the code.
         unsafe { self.rw.add(at as usize).cast::<u32>().write_unaligned(rel) };
+    }
+
+    /// Puts a jump to offset `target` in the place of [`NO_JUMP`] at `at`.
+    pub fn set_jump(&mut self, at: u32, target: u32) {
+        assert!((at as usize) + NO_JUMP.len() <= self.used);
+        // SAFETY: in bounds as asserted; the thread that patches is the one that runs the code.
+        unsafe { *self.rw.add(at as usize) = 0xe9 };
+        self.patch(at + 1, target);
+    }
+
+    /// Takes that jump away.
+    pub fn clear_jump(&mut self, at: u32) {
+        assert!((at as usize) + NO_JUMP.len() <= self.used);
+        // SAFETY: in bounds as asserted; the thread that patches is the one that runs the code.
+        unsafe {
+            let to = self.rw.add(at as usize);
+            core::ptr::copy_nonoverlapping(NO_JUMP.as_ptr(), to, NO_JUMP.len());
+        }
     }
 
     /// The code at `off..off + len`.

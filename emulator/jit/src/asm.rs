@@ -118,6 +118,11 @@ impl Asm {
         self.buf.push(b);
     }
 
+    /// Appends bytes.
+    pub fn bytes(&mut self, b: &[u8]) {
+        self.buf.extend_from_slice(b);
+    }
+
     /// Appends a little-endian 32-bit number.
     #[inline]
     pub fn dword(&mut self, d: u32) {

@@ -9,7 +9,7 @@ use crate::Unsupported;
 use crate::alloc::{BUDGET, CALLER_SAVED, cpu_mem};
 use crate::asm::{Alu, Mem, R8, R9, RAX, RBP, RCX, RDI, RDX, RSI, RSP, Reg, Rm};
 use crate::compile::Compiler;
-use crate::exits::{Exit, ExitKind, Pending};
+use crate::exits::{Exit, ExitKind, NO_FLAGS, Pending};
 use crate::mxcsr::{Density, Place};
 use crate::state::{Home, Kind, NOROOT};
 
@@ -264,6 +264,8 @@ impl Compiler<'_> {
             clean: 0,
             patch: 0,
             stub: 0,
+            short: 0,
+            flags: NO_FLAGS,
         });
         (self.exits.len() - 1) as u32
     }

@@ -12,6 +12,7 @@ use crate::faults::{FaultPoint, PinMove, Snap};
 use crate::hooks::Due;
 use crate::mxcsr::{Density, Place};
 use crate::pins::{LONG, Pins, VectorPins, Vectors, WANTED, home, members, part};
+use crate::recipes::{FlagExit, FlagRecipe};
 use crate::state::{Kind, State};
 use crate::x87;
 
@@ -84,6 +85,8 @@ pub struct Buffers {
     pub(crate) pending: Vec<Pending>,
     /// State at side exits.
     pub(crate) exit_snaps: Vec<Snap>,
+    /// Flags at exits that can leave them unstored.
+    pub(crate) exit_flags: Vec<FlagExit>,
     /// Pinned registers that are elsewhere at side exits.
     pub(crate) exit_moves: Vec<PinMove>,
     /// The same for vectors.
@@ -115,6 +118,7 @@ pub struct Compiler<'a> {
     pub(crate) exits: &'a mut Vec<Exit>,
     pub(crate) pending: &'a mut Vec<Pending>,
     pub(crate) exit_snaps: &'a mut Vec<Snap>,
+    pub(crate) exit_flags: &'a mut Vec<FlagExit>,
     pub(crate) exit_moves: &'a mut Vec<PinMove>,
     pub(crate) exit_vector_moves: &'a mut Vec<(Reg, Reg)>,
     pub(crate) wants: &'a mut Vectors,
@@ -161,6 +165,7 @@ impl<'a> Compiler<'a> {
         b.exits.clear();
         b.pending.clear();
         b.exit_snaps.clear();
+        b.exit_flags.clear();
         b.exit_moves.clear();
         b.exit_vector_moves.clear();
         b.faults.clear();
@@ -180,6 +185,7 @@ impl<'a> Compiler<'a> {
             exits: &mut b.exits,
             pending: &mut b.pending,
             exit_snaps: &mut b.exit_snaps,
+            exit_flags: &mut b.exit_flags,
             exit_moves: &mut b.exit_moves,
             exit_vector_moves: &mut b.exit_vector_moves,
             wants: &mut b.wants,
@@ -206,8 +212,8 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    /// Compiles the block into the buffers.
-    pub fn run(&mut self) -> Result<(), Unsupported> {
+    /// Compiles the block into the buffers; with a recipe, for entering it with these flags.
+    pub fn run(&mut self, flags: Option<&FlagRecipe>) -> Result<(), Unsupported> {
         let n = self.block.insts.len();
         if n == 0 || n > MAX_OPS || !self.block.insts[n - 1].op.is_terminator() {
             return Err(Unsupported::Malformed);
@@ -219,6 +225,9 @@ impl<'a> Compiler<'a> {
         self.st.seed(self.pins, bits, &self.an.units);
         *self.wants = self.wanted();
         self.st.seed_vectors(self.vectors, *self.wants, &self.an.units);
+        if let Some(recipe) = flags {
+            self.seed_flags(recipe);
+        }
         self.emit_head();
         for at in 0..n {
             self.at = at;
@@ -353,7 +362,8 @@ impl<'a> Compiler<'a> {
         let n = self.block.insns.len() as i32;
         self.asm.alu_imm(Alu::Sub, Ty::I64, Rm::R(BUDGET), n);
         let at = self.asm.jcc(8);
-        self.pending.push(Pending::budget(at));
+        let flags = self.flag_snaps();
+        self.pending.push(Pending::budget(at, flags));
     }
 
     /// Guest instructions of the block.

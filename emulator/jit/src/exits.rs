@@ -9,11 +9,13 @@ use emu_ir::{Inst, TrapKind, Ty};
 
 use crate::Unsupported;
 use crate::alloc::{BUDGET, cpu_mem};
+use crate::arena::NO_JUMP;
 use crate::asm::{Alu, Mem, NOREG, R10, R11, R14, RBP, RSP, Reg, Rm};
 use crate::compile::Compiler;
 use crate::faults::{How, Loc, PinMove, Snap};
 use crate::mxcsr;
 use crate::pins::{MAX_PINS, MAX_VECTORS, Vectors, home, members, part};
+use crate::recipes::TEMPS;
 use crate::state::{SCRATCH, spill_offset};
 use crate::vec::TEMP;
 use crate::x87::Movers;
@@ -52,7 +54,15 @@ pub struct Exit {
     pub patch: u32,
     /// Offset in the block of the code that returns to the dispatcher.
     pub stub: u32,
+    /// Offset in the block of the place for a jump that leaves the flags unstored; 0 when there is none.
+    pub short: u32,
+    /// What such a jump leaves behind: a number of the block, later of the code cache, in the flags of
+    /// exits; or [`NO_FLAGS`].
+    pub flags: u32,
 }
+
+/// See [`Exit::flags`].
+pub const NO_FLAGS: u32 = u32::MAX;
 
 /// Where the block will be.
 #[derive(Clone, Copy, Debug)]
@@ -89,25 +99,18 @@ pub struct Pending {
 
 #[derive(Clone, Copy, Debug)]
 enum What {
-    Budget,
+    /// The budget does not suffice; these are the flags in the snapshots of exits.
+    Budget((u32, u32)),
     /// Just leave.
     Plain(u32),
     /// Leave the block before its end.
     Side(Side),
     /// Move the x87 state into the host's unit and go on there, or leave the block.
-    X87Load {
-        back: usize,
-        side: Side,
-    },
+    X87Load { back: usize, side: Side },
     /// Move the x87 state to the CPU structure and go on there.
-    X87Store {
-        back: usize,
-    },
+    X87Store { back: usize },
     /// Park the guest's MXCSR, or bring it back, and go on there.
-    Mxcsr {
-        back: usize,
-        parks: bool,
-    },
+    Mxcsr { back: usize, parks: bool },
 }
 
 /// How to leave a block before its end: write back this part of the snapshots, give back budget, go
@@ -138,9 +141,9 @@ impl Pending {
         Pending { jcc, what: What::X87Store { back } }
     }
 
-    /// The stub for too small a budget.
-    pub fn budget(jcc: usize) -> Pending {
-        Pending { jcc, what: What::Budget }
+    /// The stub for too small a budget, which stores those snapshots.
+    pub fn budget(jcc: usize, flags: (u32, u32)) -> Pending {
+        Pending { jcc, what: What::Budget(flags) }
     }
 
     /// A stub that parks the guest's MXCSR or brings it back and goes on at `back`.
@@ -197,10 +200,15 @@ impl Compiler<'_> {
         let exit = self.new_exit(ExitKind::Direct, pc);
         let first = self.exit_vector_moves.len();
         let stay = self.vectors_at_exit(exit);
-        self.write_back_unpinned(stay)?;
+        let flags = self.flags_at_exit();
+        self.write_back_unpinned(stay, flags.is_some())?;
         self.emit_vector_moves(first, self.exit_vector_moves.len());
         let first = self.exit_moves.len();
         self.pin_moves();
+        if let Some((n, temps)) = flags {
+            self.temp_moves(temps);
+            self.exits[exit as usize].flags = n;
+        }
         self.emit_moves(first, self.exit_moves.len());
         if self.unparks_at_exit() {
             mxcsr::unpark(self.asm);
@@ -244,7 +252,7 @@ impl Compiler<'_> {
 
     /// Brings pinned slots to their registers. The host's flags stay.
     fn emit_moves(&mut self, from: usize, to: usize) {
-        let mut moves = [(0, 0); MAX_PINS + 1];
+        let mut moves = [(0, 0); MAX_PINS + TEMPS.len()];
         let mut n = 0;
         for k in from..to {
             let m = self.exit_moves[k];
@@ -273,6 +281,13 @@ impl Compiler<'_> {
 
     /// The patchable jump of an exit and, behind it, what it does while unlinked.
     fn emit_link(&mut self, exit: u32) {
+        let flags = self.exits[exit as usize].flags;
+        if flags != NO_FLAGS {
+            self.exits[exit as usize].short = self.asm.len() as u32;
+            self.asm.bytes(&NO_JUMP);
+            let flags = self.exit_flags[flags as usize];
+            self.store_flags(flags);
+        }
         let at = self.asm.jmp();
         let stub = self.asm.len();
         self.asm.patch(at, stub);
@@ -316,7 +331,7 @@ impl Compiler<'_> {
             return self.leave_to(pc);
         }
         let t = self.gpr_clean(i.a, ty)?;
-        self.write_back_unpinned(0)?;
+        self.write_back_unpinned(0, false)?;
         self.give_back(self.insn_count() - (self.insn + 1));
         let t2 = self.root_of(i.a);
         let t = match self.st.root(t2).reg {
@@ -361,7 +376,8 @@ impl Compiler<'_> {
             let here = self.asm.len();
             self.asm.patch(p.jcc, here);
             match p.what {
-                What::Budget => {
+                What::Budget(flags) => {
+                    self.emit_snapshot(flags);
                     let n = self.insn_count();
                     self.give_back(n);
                     self.store_vectors(*self.wants);

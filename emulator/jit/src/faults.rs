@@ -14,8 +14,9 @@ use emu_mem::{FaultKind, MemFault};
 use crate::alloc::BUDGET;
 use crate::asm::NOREG;
 use crate::compile::Compiler;
-use crate::exits::LEAVE_FAULT;
+use crate::exits::{ExitKind, LEAVE_FAULT};
 use crate::pins::{Pins, Vectors, home, members, part};
+use crate::slots::is_flag;
 use crate::state::{Home, Kind, NOROOT, VSPILL, spill_offset};
 
 /// Where a value is.
@@ -136,19 +137,20 @@ impl Compiler<'_> {
                 self.fault_snaps.push(snap);
             }
         }
-        self.snapshot_unpinned(true, 0);
+        self.snapshot_unpinned(true, 0, false);
         pinned
     }
 
-    /// Appends the dirty slots that are not pinned to the snapshots of faults or of exits.
-    fn snapshot_unpinned(&mut self, fault: bool, stay: Vectors) {
+    /// Appends the dirty slots that are not pinned to the snapshots of faults or of exits; not the
+    /// `flags` if they are taken care of.
+    fn snapshot_unpinned(&mut self, fault: bool, stay: Vectors, flags: bool) {
         for k in 0..self.st.touched.len() {
             let u = usize::from(self.st.touched[k]);
             let s = self.st.slots[u];
             if s.root == NOROOT || !s.dirty || self.stays(u, stay) {
                 continue;
             }
-            if self.dead_before(s.next) {
+            if self.dead_before(s.next) || flags && is_flag(u) {
                 continue;
             }
             let snap = self.snap(u);
@@ -176,8 +178,16 @@ impl Compiler<'_> {
     /// brought back to their registers.
     pub fn exit_state(&mut self, exit: u32) {
         let stay = self.vectors_at_exit(exit);
-        self.snapshot_unpinned(false, stay);
+        let flags = match self.exits[exit as usize].kind {
+            ExitKind::Direct => self.flags_at_exit(),
+            _ => None,
+        };
+        self.snapshot_unpinned(false, stay, flags.is_some());
         self.pin_moves();
+        if let Some((n, temps)) = flags {
+            self.temp_moves(temps);
+            self.exits[exit as usize].flags = n;
+        }
     }
 
     /// Decides which vector slots an exit leaves in registers, and records how they get there.
@@ -226,7 +236,7 @@ impl Compiler<'_> {
     }
 
     /// Where the content of a dirty slot is.
-    fn snap(&mut self, u: usize) -> Snap {
+    pub fn snap(&mut self, u: usize) -> Snap {
         let s = self.st.slots[u];
         let (how, x, y) = match self.st.root(s.root).kind {
             Kind::Sum(x, y) => (How::Sum, self.location(x), self.location(y)),
@@ -237,7 +247,7 @@ impl Compiler<'_> {
         Snap { slot, bytes: s.bytes, how, x, y }
     }
 
-    fn location(&mut self, r: u16) -> Loc {
+    pub fn location(&mut self, r: u16) -> Loc {
         let root = *self.st.root(r);
         if root.reg != NOREG {
             return if root.class.is_int() { Loc::Gpr(root.reg) } else { Loc::Xmm(root.reg) };

@@ -19,7 +19,7 @@ const B: usize = FLAG_UNIT + 2;
 const C: usize = FLAG_UNIT + 3;
 
 /// Which of a, b, c a kind uses.
-const fn operands(kind: FlagKind) -> (bool, bool, bool) {
+pub const fn operands(kind: FlagKind) -> (bool, bool, bool) {
     match kind {
         FlagKind::Raw | FlagKind::Logic | FlagKind::Zero => (true, false, false),
         FlagKind::Add | FlagKind::Sub | FlagKind::MulU | FlagKind::MulS => (true, true, false),
@@ -249,7 +249,8 @@ impl Compiler<'_> {
         Ok(())
     }
 
-    fn flag_root(&self, unit: usize) -> u16 {
+    /// What a field of the flags equals, or [`NOROOT`].
+    pub fn flag_root(&self, unit: usize) -> u16 {
         self.st.slots[unit].root
     }
 

@@ -1,5 +1,7 @@
 //! The code cache: compiled blocks, their exits, and how they are linked.
 
+use std::collections::HashMap;
+
 use emu_cpu::{CpuHeader, GuestArch, slots};
 use emu_ir::{Block, TrapKind};
 
@@ -7,10 +9,11 @@ use crate::alloc::{BUDGET, cpu_mem};
 use crate::arena::Arena;
 use crate::asm::{Asm, Mem, R10, RAX, RBP, RSI, RSP, Rm};
 use crate::compile::{Buffers, Compiler, Host};
-use crate::exits::{Exit, ExitKind, LEAVE_FAULT, LEAVE_INDIRECT, Target};
+use crate::exits::{Exit, ExitKind, LEAVE_FAULT, LEAVE_INDIRECT, NO_FLAGS, Target};
 use crate::faults::{self, FaultMap};
 use crate::mxcsr::{self, Density};
-use crate::pins::{Pins, VectorPins, Vectors, home, members, part};
+use crate::pins::{Pins, VectorPins, Vectors};
+use crate::recipes::FlagRecipe;
 use crate::state::FRAME;
 use crate::x87::Movers;
 use crate::{JitError, Unsupported};
@@ -45,7 +48,7 @@ impl Entry {
 
 /// An exit that can be linked to a block. Valid until the next flush.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct ExitId(u32);
+pub struct ExitId(pub(crate) u32);
 
 /// The result of a compilation.
 #[derive(Clone, Copy, Debug)]
@@ -87,6 +90,8 @@ pub enum JitExit {
 pub struct JitStats {
     /// Blocks compiled.
     pub blocks: u64,
+    /// Blocks compiled once more, for flags left unstored.
+    pub versions: u64,
     /// Guest instructions compiled.
     pub insns: u64,
     /// Bytes of code written.
@@ -100,32 +105,34 @@ pub struct JitStats {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct CodeBlock {
-    off: u32,
-    len: u32,
+pub(crate) struct CodeBlock {
+    pub off: u32,
+    pub len: u32,
     /// Where links enter: behind the loads of `wants`.
-    head: u32,
+    pub head: u32,
     /// Vector slots that must be in their registers there.
-    wants: Vectors,
-    exits: (u32, u32),
+    pub wants: Vectors,
+    pub exits: (u32, u32),
     /// First of the exits linked to this block, a list through [`ExitRec::next`].
-    incoming: u32,
-    pc: u64,
-    insns: u32,
-    valid: bool,
+    pub incoming: u32,
+    pub pc: u64,
+    pub insns: u32,
+    pub valid: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct ExitRec {
-    exit: Exit,
-    block: u32,
+pub(crate) struct ExitRec {
+    pub exit: Exit,
+    pub block: u32,
     /// Block it is linked to.
-    to: u32,
-    next: u32,
-    prev: u32,
+    pub to: u32,
+    /// It is so without storing the flags.
+    pub short: bool,
+    pub next: u32,
+    pub prev: u32,
 }
 
-const NIL: u32 = u32::MAX;
+pub(crate) const NIL: u32 = u32::MAX;
 
 /// An entry of the indirect branch table, which generated code reads: guest pc, host address.
 type TableEntry = [u64; 2];
@@ -145,15 +152,19 @@ fn empty_table(entries: usize) -> Box<[TableEntry]> {
 /// The translator and its code.
 pub struct Jit {
     arch: &'static dyn GuestArch,
-    host: Host,
-    arena: Arena,
+    pub(crate) host: Host,
+    pub(crate) arena: Arena,
     buffers: Buffers,
-    blocks: Vec<CodeBlock>,
-    exits: Vec<ExitRec>,
+    pub(crate) blocks: Vec<CodeBlock>,
+    pub(crate) exits: Vec<ExitRec>,
+    /// What exits leave behind that can leave the flags unstored.
+    pub(crate) recipes: Vec<FlagRecipe>,
+    /// Versions of blocks for such flags, by block.
+    pub(crate) versions: HashMap<u32, Vec<(FlagRecipe, BlockId)>>,
     table: Box<[TableEntry]>,
     map: Box<FaultMap>,
     pins: Pins,
-    vectors: VectorPins,
+    pub(crate) vectors: VectorPins,
     prologue: usize,
     enter_at: u64,
     leave: u32,
@@ -192,6 +203,8 @@ impl Jit {
             buffers: Buffers::default(),
             blocks: Vec::new(),
             exits: Vec::new(),
+            recipes: Vec::new(),
+            versions: HashMap::new(),
             table: empty_table(entries),
             map: Box::default(),
             pins: Pins::new(arch),
@@ -273,7 +286,7 @@ impl Jit {
         Ok(())
     }
 
-    fn update_map(&mut self) {
+    pub(crate) fn update_map(&mut self) {
         self.map.start = self.arena.addr(0);
         self.map.len = self.arena.used() as u64;
         self.map.entry_len = self.prologue as u64;
@@ -321,6 +334,8 @@ impl Jit {
         }
         self.blocks.clear();
         self.exits.clear();
+        self.recipes.clear();
+        self.versions.clear();
         self.map.points.clear();
         self.map.snaps.clear();
         self.map.pool.clear();
@@ -341,6 +356,15 @@ impl Jit {
     /// Compiles a block. [`JitError::Unsupported`] leaves the block to the interpreter;
     /// [`JitError::Full`] asks for a [`Jit::flush`].
     pub fn compile(&mut self, block: &Block) -> Result<CompiledBlock, JitError> {
+        self.compile_for(block, None)
+    }
+
+    /// Compiles a block, for being entered with these flags if some are given.
+    pub(crate) fn compile_for(
+        &mut self,
+        block: &Block,
+        flags: Option<&FlagRecipe>,
+    ) -> Result<CompiledBlock, JitError> {
         let started = std::time::Instant::now();
         let target = Target {
             base: self.arena.used() as u32,
@@ -360,7 +384,7 @@ impl Jit {
             target,
             self.density,
         );
-        let done = c.run();
+        let done = c.run(flags);
         if let Err(e) = done {
             self.stats.unsupported += 1;
             return Err(JitError::Unsupported(e));
@@ -387,10 +411,22 @@ impl Jit {
             ..*p
         }));
         let first = self.exits.len() as u32;
+        let first_recipe = self.recipes.len() as u32;
+        self.recipes.extend(b.exit_flags.iter().map(|f| f.recipe));
         self.exits.extend(b.exits.iter().map(|&exit| ExitRec {
-            exit: Exit { patch: exit.patch + off, stub: exit.stub + off, ..exit },
+            exit: Exit {
+                patch: exit.patch + off,
+                stub: exit.stub + off,
+                short: exit.short + off,
+                flags: match exit.flags {
+                    NO_FLAGS => NO_FLAGS,
+                    n => n + first_recipe,
+                },
+                ..exit
+            },
             block: id,
             to: NIL,
+            short: false,
             next: NIL,
             prev: NIL,
         }));
@@ -407,7 +443,8 @@ impl Jit {
             valid: true,
         });
         self.update_map();
-        self.stats.blocks += 1;
+        self.stats.blocks += u64::from(flags.is_none());
+        self.stats.versions += u64::from(flags.is_some());
         self.stats.insns += block.insns.len() as u64;
         self.stats.code_bytes += size as u64;
         self.stats.nanos += started.elapsed().as_nanos() as u64;
@@ -479,106 +516,20 @@ impl Jit {
         }
     }
 
-    /// Lets `exit` jump to `to` directly. Exits that cannot be linked are left alone.
-    pub fn link(&mut self, exit: ExitId, to: BlockId) {
-        let n = exit.0;
-        let Some(rec) = self.exits.get(n as usize).copied() else { return };
-        let Some(target) = self.blocks.get(to.0 as usize).copied() else { return };
-        if rec.exit.kind != ExitKind::Direct || !target.valid || rec.to != NIL {
-            return;
-        }
-        let Some(at) = self.way(&rec.exit, &target) else { return };
-        self.arena.patch(rec.exit.patch, at);
-        let head = target.incoming;
-        if head != NIL {
-            self.exits[head as usize].prev = n;
-        }
-        let rec = &mut self.exits[n as usize];
-        rec.to = to.0;
-        rec.next = head;
-        rec.prev = NIL;
-        self.blocks[to.0 as usize].incoming = n;
-    }
-
-    /// Where an exit enters `target`: its head, or code that first reconciles what the one has and
-    /// the other wants in vector registers. `None` when there is no room for that.
-    fn way(&mut self, exit: &Exit, target: &CodeBlock) -> Option<u32> {
-        let stores = exit.dirty & !target.wants;
-        let loads = target.wants & !(exit.dirty | exit.clean);
-        if stores | loads == 0 {
-            return Some(target.head);
-        }
-        if stores == 0 && loads == target.wants {
-            return Some(target.off);
-        }
-        let mut asm = Asm::default();
-        for n in members(stores) {
-            let l = part(n) == emu_ir::Ty::V256;
-            asm.move_vector((self.host.avx, l), 0x11, home(n), cpu_mem(self.vectors.slot(n)));
-        }
-        for n in members(loads) {
-            let l = part(n) == emu_ir::Ty::V256;
-            asm.move_vector((self.host.avx, l), 0x10, home(n), cpu_mem(self.vectors.slot(n)));
-        }
-        let jump = asm.jmp() as u32;
-        let off = self.arena.push(&asm.buf)?;
-        self.arena.patch(off + jump, target.head);
-        self.update_map();
-        Some(off)
-    }
-
-    fn unlink(&mut self, n: u32) {
-        let rec = self.exits[n as usize];
-        if rec.to == NIL {
-            return;
-        }
-        self.arena.patch(rec.exit.patch, rec.exit.stub);
-        if rec.prev != NIL {
-            self.exits[rec.prev as usize].next = rec.next;
-        } else {
-            self.blocks[rec.to as usize].incoming = rec.next;
-        }
-        if rec.next != NIL {
-            self.exits[rec.next as usize].prev = rec.prev;
-        }
-        let rec = &mut self.exits[n as usize];
-        rec.to = NIL;
-        rec.next = NIL;
-        rec.prev = NIL;
-    }
-
-    /// Undoes every link to `block`.
-    pub fn unlink_all_to(&mut self, block: BlockId) {
-        while let Some(b) = self.blocks.get(block.0 as usize) {
-            if b.incoming == NIL {
-                break;
-            }
-            self.unlink(b.incoming);
-        }
-    }
-
-    /// Makes sure the code of `block` is not reached again: unlinks it in both directions and
-    /// removes it from the indirect branch table. Its memory is reused after the next flush.
-    pub fn invalidate(&mut self, block: BlockId) {
-        let Some(b) = self.blocks.get(block.0 as usize).copied() else { return };
-        self.unlink_all_to(block);
-        for n in b.exits.0..b.exits.1 {
-            self.unlink(n);
-        }
-        self.blocks[block.0 as usize].valid = false;
-        let slot = b.pc as usize & (self.table.len() - 1);
-        let code = self.arena.addr(b.off);
-        if self.table[slot][1] == code {
-            self.table[slot] = empty(slot);
-        }
-    }
-
     /// Lets indirect branches to `pc` find `block`, which begins there.
     pub fn remember_indirect(&mut self, block: BlockId) {
         let Some(b) = self.blocks.get(block.0 as usize) else { return };
         if b.valid {
             let slot = b.pc as usize & (self.table.len() - 1);
             self.table[slot] = [b.pc, self.arena.addr(b.off)];
+        }
+    }
+
+    /// Keeps indirect branches from finding a block.
+    pub(crate) fn forget_indirect(&mut self, b: &CodeBlock) {
+        let slot = b.pc as usize & (self.table.len() - 1);
+        if self.table[slot][1] == self.arena.addr(b.off) {
+            self.table[slot] = empty(slot);
         }
     }
 

@@ -24,9 +24,11 @@ mod flags;
 mod hooks;
 mod int;
 mod jit;
+mod links;
 mod memops;
 mod mxcsr;
 mod pins;
+mod recipes;
 mod slots;
 mod state;
 mod vec;
@@ -37,6 +39,7 @@ use emu_ir::{Op, VecOp};
 
 pub use faults::withdraw;
 pub use jit::{BlockId, CompiledBlock, Config, Entry, ExitId, Jit, JitExit, JitStats, reason};
+pub use links::Wish;
 pub use mxcsr::Density;
 
 /// Why a block is left to the interpreter.

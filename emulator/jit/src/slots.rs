@@ -5,7 +5,7 @@ use emu_ir::{Inst, Ty, Val};
 
 use crate::Unsupported;
 use crate::alloc::cpu_mem;
-use crate::analyze::Next;
+use crate::analyze::{FLAG_UNIT, Next};
 use crate::asm::{Alu, NOREG, Rm, Shift};
 use crate::compile::Compiler;
 use crate::pins::{Vectors, has};
@@ -15,6 +15,11 @@ use crate::state::{Home, Kind, NOROOT};
 /// the general registers.
 pub const WIDE_END: u32 = 2 * hdr::BIAS;
 const WIDE_START: u32 = hdr::FLAGS_KIND;
+
+/// Whether the unit is a flag field.
+pub fn is_flag(unit: usize) -> bool {
+    (FLAG_UNIT..FLAG_UNIT + 4).contains(&unit)
+}
 
 /// Whether the slot lies in such a unit.
 pub fn is_wide(slot: u32) -> bool {
@@ -28,7 +33,7 @@ impl Compiler<'_> {
     }
 
     /// Caches the wide slot at `unit`, without loading it; its root.
-    fn wide_root(&mut self, unit: usize, next: Next) -> u16 {
+    pub fn wide_root(&mut self, unit: usize, next: Next) -> u16 {
         let s = &mut self.st.slots[unit];
         if s.root != NOROOT {
             s.next = next;
@@ -411,12 +416,13 @@ impl Compiler<'_> {
         Ok(())
     }
 
-    /// Writes every dirty slot that is not pinned, except those of `stay`.
-    pub fn write_back_unpinned(&mut self, stay: Vectors) -> Result<(), Unsupported> {
+    /// Writes every dirty slot that is not pinned, except those of `stay` and, if `flags` are
+    /// taken care of, theirs.
+    pub fn write_back_unpinned(&mut self, stay: Vectors, flags: bool) -> Result<(), Unsupported> {
         for k in 0..self.st.touched.len() {
             let u = usize::from(self.st.touched[k]);
             let s = self.st.slots[u];
-            if s.root != NOROOT && s.dirty && !self.stays(u, stay) {
+            if s.root != NOROOT && s.dirty && !self.stays(u, stay) && !(flags && is_flag(u)) {
                 self.write_back(u)?;
             }
         }

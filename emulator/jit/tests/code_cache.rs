@@ -3,7 +3,10 @@
 use std::cell::RefCell;
 
 use emu_cpu::{CpuHeader, GuestArch};
-use emu_ir::{Addr, Block, Builder, CounterSite, HookKind, HookSite, Inst, JumpKind, Op, Ty, Val};
+use emu_ir::flags::{CF, SF, ZF};
+use emu_ir::{
+    Addr, Block, Builder, CounterSite, FlagKind, HookKind, HookSite, Inst, JumpKind, Op, Ty, Val,
+};
 use emu_jit::{CompiledBlock, Config, Jit, JitError, JitExit};
 use emu_x86::state::slot;
 use emu_x86::{X86_64, X86Cpu};
@@ -80,6 +83,62 @@ fn a_block_that_loops_to_itself_stops_when_the_budget_is_used_up() {
     assert_eq!(g.enter(&a), JitExit::Budget);
     // Three times two instructions; the one left is not enough for another round.
     assert_eq!((g.cpu().hdr.pc, g.cpu().gpr[0], g.cpu().hdr.budget), (0x1000, 3, 1));
+}
+
+/// `rcx -= 1` with its flags, then on to itself.
+fn countdown_block(pc: u64) -> Block {
+    let mut b = Builder::new(pc);
+    b.insn_start(pc, 4);
+    let old = b.get(Ty::I64, slot::gpr(1));
+    let new = b.bin(Op::Sub, Ty::I64, old, 1);
+    b.flags_set(FlagKind::Sub, Ty::I64, old, 1, Val::NONE);
+    b.put(Ty::I64, slot::gpr(1), new);
+    b.insn_start(pc + 4, 2);
+    b.jump(JumpKind::Jump, pc);
+    b.finish()
+}
+
+#[test]
+fn a_version_for_unstored_flags_leaves_them_right_and_goes_with_its_block() {
+    let mut g = Guest::new();
+    let block = countdown_block(0x1000);
+    let a = g.jit.compile(&block).unwrap();
+    assert!(g.jit.wish(a.id).is_none(), "nothing jumps to it");
+    g.cpu().hdr.budget = 1000;
+    g.cpu().gpr[1] = 103;
+    let JitExit::Direct(exit) = g.enter(&a) else { panic!("not a direct exit") };
+    g.jit.link(exit, a.id);
+    let wish = g.jit.wish(a.id).unwrap();
+    g.jit.compile_version(&block, a.id, wish).unwrap();
+    // Round for round: the flags are those of the last one wherever the slice ends.
+    for left in (0..102).rev() {
+        g.cpu().hdr.budget = 2;
+        assert_eq!(g.enter(&a), JitExit::Budget);
+        assert_eq!((g.cpu().gpr[1], g.cpu().hdr.pc), (left, 0x1000));
+        assert_eq!(g.cpu().hdr.flags() & ZF != 0, left == 0);
+    }
+    // The version's own way out is linked like any other.
+    g.cpu().hdr.budget = 4;
+    let JitExit::Direct(exit) = g.enter(&a) else { panic!("not a direct exit") };
+    assert_eq!((g.cpu().gpr[1], g.cpu().hdr.flags() & (ZF | SF | CF)), (u64::MAX - 1, SF));
+    g.jit.link(exit, a.id);
+    for (rounds, left) in [(5, u64::MAX - 6), (4, u64::MAX - 10)] {
+        g.cpu().hdr.budget = 2 * rounds;
+        assert_eq!(g.enter(&a), JitExit::Budget);
+        assert_eq!((g.cpu().gpr[1], g.cpu().hdr.budget), (left, 0));
+        assert_eq!(g.cpu().hdr.flags() & (ZF | SF | CF), SF);
+    }
+    // Its way round now leads to the version, so nobody wishes for another.
+    assert!(g.jit.wish(a.id).is_none());
+    assert_eq!((g.jit.stats().blocks, g.jit.stats().versions), (1, 1));
+    // Without its block a version is not reached; one jump leads out of it.
+    g.jit.invalidate(a.id);
+    let a = g.jit.compile(&block).unwrap();
+    g.cpu().hdr.budget = 1000;
+    g.cpu().gpr[1] = 1;
+    assert!(matches!(g.enter(&a), JitExit::Direct(_)));
+    assert_eq!((g.cpu().gpr[1], g.cpu().hdr.budget), (0, 998));
+    assert_eq!(g.cpu().hdr.flags() & ZF, ZF);
 }
 
 #[test]

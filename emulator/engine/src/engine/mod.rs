@@ -233,6 +233,7 @@ impl Engine {
         if let Some(jit) = &self.jit {
             let j = jit.stats();
             stats.blocks_compiled = j.blocks;
+            stats.block_versions = j.versions;
             stats.code_bytes = j.code_bytes;
             stats.compilation = std::time::Duration::from_nanos(j.nanos);
         }

@@ -146,6 +146,32 @@ impl Engine {
         }
     }
 
+    /// Makes the block at `pc`, where a slice ended, faster for those that jump to it: slices end
+    /// where time is spent.
+    fn improve(&mut self, pc: u64) {
+        let (Some(jit), Some(entry)) = (self.jit.as_ref(), self.blocks.get(pc)) else { return };
+        let Code::Compiled(generation, code) = entry.code() else { return };
+        if generation != jit.generation() as u32 {
+            return;
+        }
+        let Some(wish) = jit.wish(code.id) else { return };
+        let entry: *mut Entry = entry;
+        // SAFETY: nothing below changes the map, which keeps the entry.
+        let entry = unsafe { &mut *entry };
+        let lacked_ops = entry.insts.is_none();
+        self.restore_ops(entry);
+        if self.optimized(entry)
+            && let Some(jit) = self.jit.as_mut()
+            && let Ok(version) = jit.compile_version(&self.scratch, code.id, wish)
+        {
+            self.compiled_pcs.resize(version.id.0 as usize, 0);
+            self.compiled_pcs.push(pc);
+        }
+        if lacked_ops {
+            entry.insts = None;
+        }
+    }
+
     /// Enters machine code, after linking the exit that led here to it.
     ///
     /// # Safety
@@ -170,7 +196,8 @@ impl Engine {
         match unsafe { jit.enter(cpu, code.entry) } {
             JitExit::Direct(exit) => *link = Link::Exit(jit.generation(), exit),
             JitExit::Indirect => *link = Link::Indirect,
-            JitExit::Budget => {}
+            // SAFETY: the CPU is alive.
+            JitExit::Budget => self.improve(unsafe { (*cpu).pc }),
             JitExit::Unmasked { block, completed } => {
                 let block = self.compiled_pcs.get(block.0 as usize).copied();
                 // From now on such instructions are the helpers'.
