@@ -135,6 +135,11 @@ impl Jit {
         versions.iter().find(|v| v.0 == flags).map(|v| v.1)
     }
 
+    /// The versions of a block.
+    pub fn versions(&self, block: BlockId) -> impl Iterator<Item = BlockId> {
+        self.versions.get(&block.0).into_iter().flatten().map(|v| v.1)
+    }
+
     /// Flags for which a version of `block` would spare a block linked to it storing them, for
     /// [`Jit::compile_version`]; its own first, since then it is a loop.
     pub fn wish(&self, block: BlockId) -> Option<Wish> {

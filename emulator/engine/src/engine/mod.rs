@@ -219,6 +219,13 @@ impl Engine {
                 if generation == jit.generation() as u32 =>
             {
                 let _ = write!(out, "\n{}", jit.disassemble(code.id));
+                for version in jit.versions(code.id) {
+                    let _ = write!(
+                        out,
+                        "\nentered with its flags unstored:\n{}",
+                        jit.disassemble(version)
+                    );
+                }
             }
             (Code::Never, _) => out.push_str("\nnot compiled: tier 1 cannot\n"),
             _ => out.push_str("\nnot compiled\n"),
