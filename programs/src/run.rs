@@ -71,7 +71,8 @@ fn path() -> String {
 impl Runner {
     /// Prepares the entry's directory, which has the same name in every mode, and runs the script.
     pub fn run(&self, table: &Table, program: &Program, mode: Mode) -> anyhow::Result<Run> {
-        let base = self.scratch.join(&program.name);
+        // Without blanks, which some programs cannot have in a path.
+        let base = self.scratch.join(program.name.replace(' ', "-"));
         let dir = base.join("work");
         let logs = base.join("plugins");
         for d in [&dir, &logs] {

@@ -197,6 +197,13 @@ impl Shared {
         self.registry.borrow().wants(kind)
     }
 
+    /// Whether anybody wants one of two kinds: asked at every system call.
+    #[inline]
+    pub fn wants_either(&self, a: u32, b: u32) -> bool {
+        let registry = self.registry.borrow();
+        registry.wants(a) || registry.wants(b)
+    }
+
     /// Asks the hypercall subscribers; true when one of them handled it. All are asked.
     pub(crate) fn hypercall(&self, cpu: *mut CpuHeader) -> bool {
         let mut handled = false;

@@ -245,6 +245,7 @@ impl Registry {
     }
 
     /// Whether anybody enabled wants the kind.
+    #[inline]
     pub fn wants(&self, kind: u32) -> bool {
         self.lists.get(kind as usize).is_some_and(|l| l.iter().any(|s| s.enabled()))
     }

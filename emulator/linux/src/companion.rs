@@ -102,7 +102,7 @@ impl Completions {
         let at = left.as_ref().map_or(0, |t| &raw const *t as u64);
         let args = [&raw mut fd as u64, 1, at, 0, 0, 0];
         // Interrupted, timed out or ready: the caller looks at everything anyway.
-        let _ = host_call::syscall(libc::SYS_ppoll, args, true);
+        let _ = host_call::syscall(libc::SYS_ppoll, &args, true);
         let mut count = 0u64;
         // SAFETY: reads 8 bytes; the descriptor does not block.
         unsafe { libc::read(self.event.as_raw_fd(), (&raw mut count).cast(), 8) };
@@ -124,7 +124,7 @@ impl Completions {
                         return;
                     }
                     for job in work {
-                        let result = host_call::syscall(job.number, job.args, false);
+                        let result = host_call::syscall(job.number, &job.args, false);
                         if report.send((job.ticket, result)).is_err() {
                             return;
                         }

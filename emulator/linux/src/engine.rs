@@ -38,8 +38,7 @@ impl Machine for Engine {
     }
 
     fn watches_calls(&self) -> bool {
-        let shared = self.shared();
-        shared.wants(kind::SYSCALL_ENTER) || shared.wants(kind::SYSCALL_RETURN)
+        self.shared().wants_either(kind::SYSCALL_ENTER, kind::SYSCALL_RETURN)
     }
 
     fn invalidate(&mut self, start: u64, end: u64) {

@@ -460,7 +460,11 @@ impl Engine {
         self.expect_callbacks();
     }
 
+    #[inline]
     fn drop_stale(&mut self) {
+        if self.shared.stale.borrow().is_empty() {
+            return;
+        }
         let stale = self.shared.stale.take();
         for (start, end) in stale {
             self.invalidate(start, end);

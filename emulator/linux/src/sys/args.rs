@@ -98,6 +98,13 @@ impl Arg {
 /// zero-extended, register pairs joined.
 pub fn decode(kinds: &[Arg], abi: Abi, registers: &[u64; 6]) -> [u64; 6] {
     let mut out = [0; 6];
+    decode_to(&mut out, kinds, abi, registers);
+    out
+}
+
+/// [`decode`] into zeroes in place: an array of words just written is slow to copy.
+#[inline]
+pub fn decode_to(out: &mut [u64; 6], kinds: &[Arg], abi: Abi, registers: &[u64; 6]) {
     let mut next = 0;
     for (slot, &kind) in out.iter_mut().zip(kinds) {
         let low = registers.get(next).copied().unwrap_or(0);
@@ -116,7 +123,6 @@ pub fn decode(kinds: &[Arg], abi: Abi, registers: &[u64; 6]) -> [u64; 6] {
             (_, Abi::X86_64) => low,
         };
     }
-    out
 }
 
 /// The 32-bit id that a 16-bit one means: all ones stay all ones ("leave as is").

@@ -65,7 +65,7 @@ fn seek(fd: u64, offset: u64, whence: u64) -> SysResult {
     let named = whence as i32 == libc::SEEK_SET && offset >= u64::from(FIRST_NAME);
     let directory = (named || whence as i32 == libc::SEEK_CUR) && is_directory(fd);
     let offset = if named && directory { lengthen(offset) } else { offset };
-    let at = syscall(libc::SYS_lseek, [fd, offset, whence, 0, 0, 0], false)?;
+    let at = syscall(libc::SYS_lseek, &[fd, offset, whence, 0, 0, 0], false)?;
     Ok(if directory { u64::from(shorten(at)) } else { at })
 }
 
@@ -164,7 +164,7 @@ pub fn getdents(ctx: &mut SyscallContext<'_>) -> SysResult {
 
 /// `readdir`, the call of before Linux 1.3: one entry each time.
 pub fn readdir(ctx: &mut SyscallContext<'_>) -> SysResult {
-    let before = syscall(libc::SYS_lseek, [ctx.args[0], 0, libc::SEEK_CUR as u64, 0, 0, 0], false);
+    let before = syscall(libc::SYS_lseek, &[ctx.args[0], 0, libc::SEEK_CUR as u64, 0, 0, 0], false);
     let raw = read_host(ctx, 4096)?;
     let Some(e) = entries(&raw).next() else { return Ok(0) };
     // The others are read again by the next call.
@@ -181,7 +181,7 @@ pub fn readdir(ctx: &mut SyscallContext<'_>) -> SysResult {
     out.push(0);
     ctx.write(ctx.args[1], &out)?;
     if let Some(next) = next {
-        syscall(libc::SYS_lseek, [ctx.args[0], next, libc::SEEK_SET as u64, 0, 0, 0], false)?;
+        syscall(libc::SYS_lseek, &[ctx.args[0], next, libc::SEEK_SET as u64, 0, 0, 0], false)?;
     }
     Ok(1)
 }

@@ -183,7 +183,7 @@ fn statfs_of(ctx: &mut SyscallContext<'_>, number: i64) -> SysResult {
         return Err(Errno::EINVAL);
     }
     let mut host = vec![0; structs::STATFS64.host_size];
-    syscall(number, [ctx.args[0], host.as_mut_ptr() as u64, 0, 0, 0, 0], false)?;
+    syscall(number, &[ctx.args[0], host.as_mut_ptr() as u64, 0, 0, 0, 0], false)?;
     ctx.write_struct(ctx.args[2], &structs::STATFS64, &host)?;
     Ok(0)
 }

@@ -361,7 +361,7 @@ pub fn wake_anyone(process: &mut Process, addr: u64) {
     process.futex_wake(addr, 1, u32::MAX);
     let args = [addr, op::WAKE as u64, 1, 0, 0, 0];
     // Nobody need be there, nor the memory.
-    let _ = host_call::syscall(libc::SYS_futex, args, false);
+    let _ = host_call::syscall(libc::SYS_futex, &args, false);
 }
 
 #[cfg(test)]

@@ -19,6 +19,8 @@ pub static PENDING: AtomicU32 = AtomicU32::new(0);
 core::arch::global_asm!(
     ".pushsection .text.emu_linux_host_call,\"ax\",@progbits",
     // rdi: number, rsi: six arguments.
+    ".globl emu_linux_host_call",
+    ".hidden emu_linux_host_call",
     "emu_linux_host_call:",
     "mov rax, rdi",
     "mov r9, [rsi + 40]",
@@ -61,7 +63,8 @@ pub fn leave_before_blocking(context: &mut libc::ucontext_t) {
 ///
 /// Every guest address among the arguments has been checked: the kernel must not be made to touch
 /// host memory.
-pub fn syscall(number: i64, args: [u64; 6], may_block: bool) -> SysResult {
+#[inline]
+pub fn syscall(number: i64, args: &[u64; 6], may_block: bool) -> SysResult {
     let r = if may_block {
         // SAFETY: the routine follows the C calling convention; what the call does to guest memory
         // and descriptors is what the guest asked for, its addresses having been checked.
@@ -181,7 +184,7 @@ impl HostCall {
         if self.number == Self::NO_CALL {
             return Ok(self.args[0]);
         }
-        syscall(self.number, self.args, may_block)
+        syscall(self.number, &self.args, may_block)
     }
 
     /// Whether it waits for a time that [`HostCall::shorten`] must shorten itself.

@@ -175,7 +175,7 @@ pub fn ioctl(ctx: &mut SyscallContext<'_>) -> Result<HostCall, Errno> {
 #[cold]
 fn refuse(fd: u64, request: u32) -> Errno {
     static SAID: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
-    if let Err(e) = syscall(libc::SYS_fcntl, [fd, libc::F_GETFD as u64, 0, 0, 0, 0], false) {
+    if let Err(e) = syscall(libc::SYS_fcntl, &[fd, libc::F_GETFD as u64, 0, 0, 0, 0], false) {
         return e;
     }
     if let Ok(mut said) = SAID.lock()

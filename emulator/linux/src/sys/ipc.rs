@@ -37,7 +37,7 @@ fn control(
     }
     let mut args = args;
     args[pointer] = host.as_mut_ptr() as u64;
-    let value = syscall(number, args, false)?;
+    let value = syscall(number, &args, false)?;
     if writes {
         let raw: Vec<u8> = host.iter().flat_map(|w| w.to_le_bytes()).collect();
         ctx.write_struct(guest, shape, &raw)?;
@@ -58,7 +58,7 @@ pub fn shmctl(ctx: &mut SyscallContext<'_>) -> SysResult {
         // SHM_INFO.
         14 => control(ctx, number, args, 2, &SHM_INFO, true),
         // SHM_LOCK, SHM_UNLOCK.
-        IPC_RMID | 11 | 12 => syscall(number, [args[0], args[1], 0, 0, 0, 0], false),
+        IPC_RMID | 11 | 12 => syscall(number, &[args[0], args[1], 0, 0, 0, 0], false),
         _ => Err(Errno::EINVAL),
     }
 }
@@ -74,7 +74,7 @@ pub fn msgctl(ctx: &mut SyscallContext<'_>) -> SysResult {
         IPC_STAT | 11 | 13 => control(ctx, number, args, 2, &MSQID64_DS, true),
         // MSG_INFO.
         IPC_INFO | 12 => control(ctx, number, args, 2, &MSGINFO, true),
-        IPC_RMID => syscall(number, [args[0], args[1], 0, 0, 0, 0], false),
+        IPC_RMID => syscall(number, &[args[0], args[1], 0, 0, 0, 0], false),
         _ => Err(Errno::EINVAL),
     }
 }
@@ -93,13 +93,13 @@ pub fn semctl(ctx: &mut SyscallContext<'_>) -> SysResult {
         GETALL | SETALL => {
             let mut st = [0u64; 13];
             let stat = [args[0], 0, IPC_STAT as u64, st.as_mut_ptr() as u64, 0, 0];
-            syscall(number, stat, false)?;
+            syscall(number, &stat, false)?;
             // sem_nsems, of two bytes each.
             ctx.prepare_write(args[3], 2 * st[10])?;
-            syscall(number, args, false)
+            syscall(number, &args, false)
         }
         // IPC_RMID, GETPID, GETVAL, GETNCNT, GETZCNT, SETVAL: no pointer.
-        IPC_RMID | 11 | 12 | 14 | 15 | 16 => syscall(number, args, false),
+        IPC_RMID | 11 | 12 | 14 | 15 | 16 => syscall(number, &args, false),
         _ => Err(Errno::EINVAL),
     }
 }
@@ -161,14 +161,14 @@ pub fn mq_notify(ctx: &mut SyscallContext<'_>) -> SysResult {
     let [fd, event, ..] = ctx.args;
     crate::sys::fds::check(fd)?;
     if event == 0 {
-        return syscall(libc::SYS_mq_notify, [fd, 0, 0, 0, 0, 0], false);
+        return syscall(libc::SYS_mq_notify, &[fd, 0, 0, 0, 0, 0], false);
     }
     let host = ctx.read_struct(event, &SIGEVENT)?;
     let word = |at: usize| host[at..at + 8].iter().rev().fold(0, |n, &b| n << 8 | u64::from(b));
     if (word(8) >> 32) as i32 == libc::SIGEV_THREAD {
         ctx.check_range(word(0), 32)?;
     }
-    syscall(libc::SYS_mq_notify, [fd, host.as_ptr() as u64, 0, 0, 0, 0], false)
+    syscall(libc::SYS_mq_notify, &[fd, host.as_ptr() as u64, 0, 0, 0, 0], false)
 }
 
 /// `ipc`: all System V calls of i386 through one number (ipc/syscall.c).

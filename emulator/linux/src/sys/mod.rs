@@ -76,17 +76,16 @@ pub fn dispatch(
     let Some(row) = table::lookup(abi, number) else {
         return Err(unknown(abi, number));
     };
-    let args = args::decode(row.args, abi, &registers);
-    let mut ctx = SyscallContext { process, machine, abi, row, registers, args };
+    let mut ctx = SyscallContext { process, machine, abi, row, registers, args: [0; 6] };
+    args::decode_to(&mut ctx.args, row.args, abi, &registers);
     if let Run::Pass(number) = row.run
         && (ctx.process.threads.len() == 1 || !row.may_block())
-        && let Some(args) = pass::direct(&mut ctx)
+        && let Some(ready) = pass::direct(&mut ctx)
     {
         // Most calls by far: nothing is converted, nothing outlives the call.
-        return match args {
-            Ok(args) => {
-                host_call::syscall(number, args, row.may_block()).map_err(|e| interrupted(row, e))
-            }
+        return match ready {
+            Ok(()) => host_call::syscall(number, &ctx.args, row.may_block())
+                .map_err(|e| interrupted(row, e)),
             Err(e) => Err(descriptor_first(&ctx, e)),
         };
     }
@@ -158,7 +157,7 @@ fn descriptor_first(ctx: &SyscallContext<'_>, e: Errno) -> Errno {
     let value = kind.as_mut_ptr() as u64;
     let len = value + 4;
     let (socket, option) = (libc::SOL_SOCKET as u64, libc::SO_TYPE as u64);
-    match host_call::syscall(libc::SYS_getsockopt, [fd, socket, option, value, len, 0], false) {
+    match host_call::syscall(libc::SYS_getsockopt, &[fd, socket, option, value, len, 0], false) {
         Err(Errno::EBADF) => Errno::EBADF,
         Err(Errno(libc::ENOTSOCK)) if ctx.row.socket() => Errno(libc::ENOTSOCK),
         _ => e,
@@ -346,6 +345,6 @@ impl SyscallContext<'_> {
 
     /// Makes a host call with arguments that have been checked.
     pub fn host(&self, number: i64, args: [u64; 6]) -> SysResult {
-        host_call::syscall(number, args, self.row.may_block())
+        host_call::syscall(number, &args, self.row.may_block())
     }
 }

@@ -61,21 +61,22 @@ pub fn prepare(ctx: &mut SyscallContext<'_>, number: i64) -> Result<HostCall, Er
     Ok(call)
 }
 
-/// The arguments of a call in which nothing is converted: checked, and ready for the host. `None`
-/// when some structure differs in the guest's ABI.
+/// Makes the arguments of a call in which nothing is converted ready for the host, in place. `None`
+/// when some structure differs in the guest's ABI; what has been done by then may be done again.
 #[inline]
-pub fn direct(ctx: &mut SyscallContext<'_>) -> Option<Result<[u64; 6], Errno>> {
+pub fn direct(ctx: &mut SyscallContext<'_>) -> Option<Result<(), Errno>> {
     let wide = ctx.abi == Abi::X86_64;
-    let mut args = ctx.args;
     for (i, &kind) in ctx.row.args.iter().enumerate() {
         let value = ctx.args[i];
         let element = |n: u8| ctx.args[usize::from(n)];
         let checked = match kind {
             Arg::Fd | Arg::DirFd => fds::check(value),
             Arg::Path | Arg::Str | Arg::Addr => check_start(ctx, value),
-            Arg::BufIn(len) => clamp(ctx, value, element(len)).map(|n| args[usize::from(len)] = n),
+            Arg::BufIn(len) => {
+                clamp(ctx, value, element(len)).map(|n| ctx.args[usize::from(len)] = n)
+            }
             Arg::BufOut(len) => clamp(ctx, value, element(len)).and_then(|n| {
-                args[usize::from(len)] = n;
+                ctx.args[usize::from(len)] = n;
                 ctx.prepare_write(value, n)
             }),
             Arg::In(s) | Arg::Out(s) | Arg::InOut(s) | Arg::Left(s) => {
@@ -91,7 +92,7 @@ pub fn direct(ctx: &mut SyscallContext<'_>) -> Option<Result<[u64; 6], Errno>> {
                 same(ctx, value, s, element(len), !matches!(kind, Arg::InArray(..)))
             }
             Arg::Tid => {
-                args[i] = thread_id(ctx, value);
+                ctx.args[i] = thread_id(ctx, value);
                 Ok(())
             }
             Arg::Int
@@ -110,7 +111,7 @@ pub fn direct(ctx: &mut SyscallContext<'_>) -> Option<Result<[u64; 6], Errno>> {
             return Some(Err(e));
         }
     }
-    Some(Ok(args))
+    Some(Ok(()))
 }
 
 /// Checks `count` structures that need no conversion, which the kernel may fill.

@@ -75,14 +75,14 @@ pub fn at_once(call: &HostCall) -> Option<SysResult> {
         libc::SYS_epoll_wait | libc::SYS_epoll_pwait => {
             if d as i32 != 0 {
                 // Something may be there already.
-                let now = syscall(libc::SYS_epoll_pwait, [a, b, c, 0, 0, 8], false);
+                let now = syscall(libc::SYS_epoll_pwait, &[a, b, c, 0, 0, 8], false);
                 return (now != Ok(0)).then_some(now);
             }
             true
         }
         libc::SYS_ppoll => {
             let none = [0u64; 2];
-            let now = syscall(call.number, [a, b, none.as_ptr() as u64, 0, 8, 0], false);
+            let now = syscall(call.number, &[a, b, none.as_ptr() as u64, 0, 8, 0], false);
             // SAFETY: the timeout of a prepared call is null or a buffer of the call's own.
             let waits = c == 0 || unsafe { *(c as *const [u64; 2]) } != none;
             return (now != Ok(0) || !waits).then_some(now);
@@ -108,7 +108,7 @@ fn read_now(call: &HostCall, buffers: &[u64], count: u64) -> Option<SysResult> {
 /// no such way: a companion of another thread, or another process, may take what is there between
 /// a question and the call, so a question is not enough.
 fn unless_it_waits(call: &HostCall, args: [u64; 6], number: i64) -> Option<SysResult> {
-    match syscall(number, args, false) {
+    match syscall(number, &args, false) {
         Err(Errno::EAGAIN | Errno::EOPNOTSUPP | Errno::EINVAL | Errno::ESPIPE | Errno::ENOSYS) => {
             let fd = call.args[0];
             (is_file(fd) || is_nonblocking(fd)).then(|| call.perform(true))
@@ -145,6 +145,6 @@ fn is_special(dir: u64, path: u64, flags: u64) -> bool {
     // SAFETY: the structure is plain data that the call fills.
     let mut stat: libc::stat = unsafe { core::mem::zeroed() };
     let args = [dir, path, &raw mut stat as u64, nofollow as u64, 0, 0];
-    syscall(libc::SYS_newfstatat, args, false).is_ok()
+    syscall(libc::SYS_newfstatat, &args, false).is_ok()
         && matches!(stat.st_mode & libc::S_IFMT, libc::S_IFIFO | libc::S_IFCHR)
 }

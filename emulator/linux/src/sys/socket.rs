@@ -347,7 +347,7 @@ pub fn getsockopt(ctx: &mut SyscallContext<'_>) -> Result<HostCall, Errno> {
             let mut time = [0u64; 2];
             let mut host_len = 16u32;
             let args = [fd, level, option, time.as_mut_ptr() as u64, (&raw mut host_len) as u64, 0];
-            syscall(libc::SYS_getsockopt, args, false)?;
+            syscall(libc::SYS_getsockopt, &args, false)?;
             let short = [time[0] as u32, time[1] as u32].map(u32::to_le_bytes).concat();
             let n = short.len().min(len as usize);
             ctx.write(value, &short[..n])?;

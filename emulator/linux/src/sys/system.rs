@@ -8,7 +8,7 @@ use crate::{Abi, Errno, SysResult};
 /// `sysinfo`: a 32-bit guest gets sizes in units large enough to fit.
 pub fn sysinfo(ctx: &mut SyscallContext<'_>) -> SysResult {
     let mut host = [0u64; 14];
-    syscall(libc::SYS_sysinfo, [host.as_mut_ptr() as u64, 0, 0, 0, 0, 0], false)?;
+    syscall(libc::SYS_sysinfo, &[host.as_mut_ptr() as u64, 0, 0, 0, 0, 0], false)?;
     // Words 4 to 9, 11 and 12 are sizes; the unit is the low half of word 13.
     const SIZES: [usize; 8] = [4, 5, 6, 7, 8, 9, 11, 12];
     if ctx.abi == Abi::I386 && (host[4] >> 32 != 0 || host[8] >> 32 != 0) {
@@ -45,10 +45,10 @@ pub fn nice(ctx: &mut SyscallContext<'_>) -> SysResult {
     let increment = ctx.int(0).clamp(-40, 40);
     let process = [libc::PRIO_PROCESS as u64, 0, 0, 0, 0, 0];
     // The kernel's getpriority counts from 40 down to 1.
-    let now = 20 - syscall(libc::SYS_getpriority, process, false)? as i32;
+    let now = 20 - syscall(libc::SYS_getpriority, &process, false)? as i32;
     let wanted = (now + increment).clamp(-20, 19);
     let args = [libc::PRIO_PROCESS as u64, 0, wanted as u64, 0, 0, 0];
-    match syscall(libc::SYS_setpriority, args, false) {
+    match syscall(libc::SYS_setpriority, &args, false) {
         Err(Errno::EACCES) => Err(Errno::EPERM),
         other => other,
     }
@@ -57,7 +57,7 @@ pub fn nice(ctx: &mut SyscallContext<'_>) -> SysResult {
 /// The five fields of the first `uname` structures, cut to `width` bytes with their NUL.
 fn short_names(width: usize) -> Result<Vec<u8>, Errno> {
     let mut host = [0u8; 65 * 6];
-    syscall(libc::SYS_uname, [host.as_mut_ptr() as u64, 0, 0, 0, 0, 0], false)?;
+    syscall(libc::SYS_uname, &[host.as_mut_ptr() as u64, 0, 0, 0, 0, 0], false)?;
     let mut out = Vec::with_capacity(5 * width);
     for field in host.chunks(65).take(5) {
         out.extend_from_slice(&field[..width - 1]);

@@ -158,7 +158,7 @@ pub fn restart_syscall(ctx: &mut SyscallContext<'_>) -> Result<HostCall, Errno> 
 pub fn stime(ctx: &mut SyscallContext<'_>) -> SysResult {
     let seconds = ctx.read_struct(ctx.args[0], &LONG)?;
     let time = [word(&seconds), 0];
-    syscall(libc::SYS_settimeofday, [time.as_ptr() as u64, 0, 0, 0, 0, 0], false)
+    syscall(libc::SYS_settimeofday, &[time.as_ptr() as u64, 0, 0, 0, 0, 0], false)
 }
 
 /// `timer_create`. A timer for one thread signals the run thread on the host, which takes signals for
@@ -188,9 +188,9 @@ pub fn timer_create(ctx: &mut SyscallContext<'_>) -> SysResult {
     }
     let event = if event_at == 0 { 0 } else { event.as_ptr() as u64 };
     let mut id = 0i32;
-    syscall(libc::SYS_timer_create, [clock, event, &raw mut id as u64, 0, 0, 0], false)?;
+    syscall(libc::SYS_timer_create, &[clock, event, &raw mut id as u64, 0, 0, 0], false)?;
     if let Err(e) = ctx.write_u32(id_at, id as u32) {
-        syscall(libc::SYS_timer_delete, [id as u64, 0, 0, 0, 0, 0], false)?;
+        syscall(libc::SYS_timer_delete, &[id as u64, 0, 0, 0, 0, 0], false)?;
         return Err(e);
     }
     ctx.process.timers.retain(|t| t.0 != id);
