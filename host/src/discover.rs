@@ -41,6 +41,11 @@ impl SearchPath {
         SearchPath { dirs, target: None }
     }
 
+    /// One directory.
+    pub fn only(dir: PathBuf) -> SearchPath {
+        SearchPath { dirs: vec![dir], target: None }
+    }
+
     /// The same for guests of one architecture: libraries that are compiled for it lie in the directory
     /// `target` of each directory, and are preferred.
     pub fn for_target(&self, target: &'static str) -> SearchPath {

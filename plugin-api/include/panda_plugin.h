@@ -307,6 +307,9 @@ struct panda_host_api {
                             const void **table);
     /* The most detailed level the log shows. [any thread] */
     uint32_t (*log_level)(const panda_host_api *host, panda_plugin *self);
+    /* Loads and starts another plugin, named or by the path of its library, before it returns, unless it runs. Also in
+     * init and in callbacks. PANDA_FAILED: the log says why. Since 1.1. */
+    uint32_t (*load_plugin)(const panda_host_api *host, panda_plugin *self, panda_str name);
 };
 
 /* Guest memory. */

@@ -67,7 +67,7 @@ layouts! {
     HostApi = panda_host_api {
         struct_size, abi_major, abi_minor, reserved, name, version, context, log, get_extension,
         register_cb, unregister_cb, enable_cb, disable_cb, request_stop, plugin_failed, unload_self,
-        provide_service, use_service, log_level,
+        provide_service, use_service, log_level, load_plugin,
     }
     MemApi = panda_mem_api { struct_size, reserved, read, write, read_cstr }
     RegInfo = panda_reg_info { struct_size, id, name, size, kind }

@@ -59,6 +59,7 @@ impl Plugin for Probe {
                     saw(e.to_string());
                     cpu.write_mem(0x100, b"xy").unwrap();
                 }
+                "load" => this.reg.load_plugin("other").unwrap(),
                 "subscribe" => {
                     this.reg.before_block_exec(|_, _, _| saw("new")).unwrap();
                 }
@@ -226,6 +227,13 @@ fn a_callback_may_subscribe() {
     seen();
     host.block(0x1000, 1);
     assert_eq!(seen(), ["new"]);
+}
+
+#[test]
+fn a_callback_may_load_another_plugin() {
+    let host = start("load");
+    host.block(0x1000, 1);
+    assert_eq!(host.loads(), ["other"]);
 }
 
 #[test]

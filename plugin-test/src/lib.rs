@@ -211,6 +211,7 @@ impl PluginTest {
             log_level: level::TRACE,
             hide_fd: |_, _| {},
             services: self.services.clone(),
+            load: Rc::new(|_, _, _| false),
         };
         let owner = OwnerId(self.plugins.len() as u32 + 1);
         // SAFETY: a part of this program is never unloaded; the guest runs on this thread.

@@ -445,11 +445,51 @@ fn plugins_call_each_other() {
             "consumer: 6 blocks at 3 places, 6 readable, count grows\nprovider: 6 blocks\n";
         assert_eq!((out.status.code(), &*out.stdout, &*out.stderr), (Some(7), expected, ""));
 
+        // In whichever order, and when only the one is named.
+        let both = format!("{consumer};{provider}");
+        let out = hosted(&dir, &["-panda", &both], &guest);
+        assert_eq!((out.status.code(), &*out.stdout, &*out.stderr), (Some(7), expected, ""));
+        let beside = dir.path().join(target(width));
+        std::fs::create_dir_all(&beside).expect("a directory");
+        std::fs::copy(&provider, beside.join("panda_provider.so")).expect("a copy");
+        let path = dir.path().to_string_lossy().into_owned();
+        let out = hosted(&dir, &["--plugin-path", &path, "-panda", &consumer], &guest);
+        assert_eq!((out.status.code(), &*out.stdout, &*out.stderr), (Some(7), expected, ""));
+        let consumer_too = beside.join("panda_consumer.so");
+        std::fs::copy(&consumer, &consumer_too).expect("a copy");
+        let out = hosted(&dir, &["--plugins", &consumer_too.to_string_lossy()], &guest);
+        assert_eq!((out.status.code(), &*out.stdout, &*out.stderr), (Some(7), expected, ""));
+        std::fs::remove_dir_all(&beside).expect("made above");
+
         let out = hosted(&dir, &["-panda", &consumer], &guest);
-        let refusal = "host: error: plugin `consumer` did not start: it needs the plugin provider, which is not \
-                       running; list it before this one, as in -panda 'provider;consumer'; the run goes on without \
-                       it\n";
-        assert_eq!((out.status.code(), &*out.stdout, &*out.stderr), (Some(7), "", refusal));
+        assert_eq!((out.status.code(), &*out.stdout), (Some(7), ""));
+        let asked =
+            "host: error: plugin `consumer` asks for `provider`: there is no plugin `provider`";
+        assert!(out.stderr.starts_with(asked), "{}", out.stderr);
+        let refusal = "\nhost: error: plugin `consumer` did not start: it needs the plugin provider, which cannot \
+                       be loaded; the run goes on without it\n";
+        assert!(out.stderr.ends_with(refusal), "{}", out.stderr);
+    }
+}
+
+#[test]
+fn a_plugin_is_loaded_by_another_ones_callback() {
+    let dir = TempDir::new();
+    let (provider, late) = (build(&dir, "provider.c"), build(&dir, "late.c"));
+    for width in BOTH {
+        let guest = compile(&dir, "counted", counted(width), width, &["-static", "-nostdlib"]);
+        let path = provider.to_string_lossy().into_owned();
+        for tier in ["interp", "jit"] {
+            let args = ["--tier", tier, "--plugin-path", &path, "-panda", &library(&late, width)];
+            let out = hosted(&dir, &args, &guest);
+            // It runs from the next block on.
+            let expected = "late: nothing 0, provider 1, again 1\nlate: 6 blocks, provider 4, told 4\n\
+                            provider: 4 blocks\n";
+            assert_eq!((out.status.code(), &*out.stdout), (Some(7), expected), "{}", out.stderr);
+            let nothing =
+                "host: error: plugin `late` asks for `nothing`: there is no plugin `nothing`";
+            assert!(out.stderr.starts_with(nothing), "{}", out.stderr);
+        }
     }
 }
 

@@ -151,29 +151,35 @@ void *panda_get_plugin_by_name(const char *name)
     return m ? m->handle : NULL;
 }
 
-/* A plugin that needs another one starts after it; the host has no way to load one while another starts. */
-void panda_require(const char *name)
-{
-    if (!by_name(name))
-        panda1_fail("it needs the plugin %s, which is not running; list it before this one, as in -panda '%s;%s'", name,
-                    name, PANDA1_PLUGIN_NAME);
-}
-
 bool panda_load_plugin(const char *filename)
 {
+    const panda_host_api *host = panda1.host;
+    const panda_str name = strchr(filename, '/') ? panda1_text(filename) : plugin_name(filename);
     if (by_name(filename))
         return true;
-    panda1_log(PANDA_ERROR, "%s is not loaded: this host loads plugins from its command line only; add -panda %s",
-               filename, filename);
-    return false;
+    if (host->struct_size < offsetof(panda_host_api, load_plugin) + sizeof host->load_plugin || !host->load_plugin) {
+        panda1_log(PANDA_ERROR, "%s is not loaded: this host loads plugins from its command line only; add -panda %s",
+                   filename, filename);
+        return false;
+    }
+    return host->load_plugin(host, panda1.self, name) == PANDA_OK;
+}
+
+/* PANDA ends when that fails. */
+void panda_require(const char *name)
+{
+    if (!panda_load_plugin(name))
+        panda1_fail("it needs the plugin %s, which cannot be loaded", name);
 }
 
 void *panda1_ppp_function(const char *plugin, const char *function)
 {
-    void *handle = panda_get_plugin_by_name(plugin);
-    void *found = handle ? dlsym(handle, function) : NULL;
+    void *handle, *found;
+    panda_require(plugin);
+    handle = panda_get_plugin_by_name(plugin);
+    found = handle ? dlsym(handle, function) : NULL;
     if (!handle)
-        panda_require(plugin);
+        panda1_fail("the plugin %s is no PANDA plugin", plugin);
     else if (!found)
         panda1_fail("the plugin %s has no function %s", plugin, function);
     return found;

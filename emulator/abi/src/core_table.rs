@@ -38,6 +38,7 @@ pub(crate) const EMPTY: HostApi = HostApi {
     provide_service: None,
     use_service: None,
     log_level: None,
+    load_plugin: None,
 };
 
 /// The table; its texts live as long as `config`.
@@ -57,6 +58,7 @@ pub(crate) fn api(config: &SlotConfig) -> HostApi {
         provide_service: Some(provide_service),
         use_service: Some(use_service),
         log_level: Some(log_level),
+        load_plugin: Some(load_plugin),
         ..EMPTY
     }
 }
@@ -220,6 +222,22 @@ unsafe extern "C" fn unload_self(_: Host, plugin: Plugin) -> u32 {
     inner.unload.set(true);
     inner.shared.remove_owner(inner.owner);
     status::OK
+}
+
+unsafe extern "C" fn load_plugin(_: Host, plugin: Plugin, name: Str) -> u32 {
+    // SAFETY: see the module.
+    unsafe {
+        let Some(inner) = inner(plugin) else { return status::INVALID };
+        let name = text(name);
+        if name.is_empty() {
+            return status::INVALID;
+        }
+        if (inner.config.load)(inner.owner, &inner.name, &name) {
+            status::OK
+        } else {
+            status::FAILED
+        }
+    }
 }
 
 unsafe extern "C" fn provide_service(

@@ -17,4 +17,4 @@ mod tables;
 pub use args::{ArgError, ArgSpec, GivenValue, Values, check_args};
 pub use entry::{Entry, EntryError, InitFn};
 pub use services::Services;
-pub use slot::{LogSink, PluginSlot, SlotConfig, StartError};
+pub use slot::{Loader, LogSink, PluginSlot, SlotConfig, StartError};

@@ -38,7 +38,13 @@ pub struct SlotConfig {
     pub hide_fd: fn(i32, bool),
     /// Services of this run's plugins.
     pub services: Rc<Services>,
+    /// Loads another plugin at once, for the plugin with that owner and name; whether it runs then. May be
+    /// called while a plugin starts and in callbacks.
+    pub load: Loader,
 }
+
+/// See [`SlotConfig::load`].
+pub type Loader = Rc<dyn Fn(OwnerId, &str, &str) -> bool>;
 
 /// A plugin's init failed; the plugin is gone.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]

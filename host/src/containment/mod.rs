@@ -99,6 +99,11 @@ pub fn forget_image(range: &Range<u64>) {
     images().retain(|i| i.range != *range);
 }
 
+/// The file a plugin came from.
+pub fn path_of(owner: OwnerId) -> Option<PathBuf> {
+    images().iter().find(|i| i.owner == owner).map(|i| i.path.clone())
+}
+
 /// Owner of images whose plugin has ended.
 const RETIRED: OwnerId = OwnerId(0);
 

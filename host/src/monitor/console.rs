@@ -118,8 +118,9 @@ impl Console {
                 plugins.load(&wanted)
             }
             Command::Unload { name, close } => {
-                let by_number = name.parse().ok().and_then(|n| plugins.names().nth(n));
-                let name = by_number.map(str::to_owned).unwrap_or(name);
+                let by_number =
+                    name.parse().ok().and_then(|n| plugins.names().get::<usize>(n).cloned());
+                let name = by_number.unwrap_or(name);
                 plugins.unload(&name, close)
             }
             Command::Reload { name, close } => plugins.reload(&name, close),

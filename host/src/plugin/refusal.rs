@@ -82,6 +82,12 @@ pub enum Refusal {
         /// The one in the file.
         new: String,
     },
+    /// It was to be loaded for another plugin, and ended at once.
+    #[error("plugin `{0}` has ended at once")]
+    Gone(String),
+    /// The host is short of file descriptors.
+    #[error("no file descriptors can be set aside for the plugin: {0}")]
+    Descriptors(String),
     /// A service nobody provides.
     #[error(
         "plugin `{plugin}` needs the service `{service}`, which no loaded plugin provides{hint}"

@@ -8,7 +8,8 @@ use emu_linux::sys::fds;
 use plugin_api::abi::{MonitorFn, kind};
 
 use super::library::{PluginLibrary, memory_of};
-use super::manager::{Loaded, Plugins, Wanted, values};
+use super::manager::Plugins;
+use super::open::{Loaded, Wanted, values};
 use super::{Refusal, reply, threads};
 use crate::config::FailurePolicy;
 use crate::containment::{self, report};
@@ -65,14 +66,14 @@ impl Plugins {
     ) -> Ending {
         let (name, owner) = (slot.entry().name.clone(), slot.owner());
         let range = library.range();
-        self.threads.remove(&owner);
+        self.loader.threads.borrow_mut().remove(&owner);
         let ended = if how == Finish::Abandon {
             slot.abandon();
             Err("it was interrupted".to_owned())
         } else {
             slot.end().map_err(|reason| format!("its uninit failed: {reason}"))
         };
-        let ended = match self.crashes().pop() {
+        let ended = match self.loader.crashes().pop() {
             Some(crash) => {
                 tracing::error!("the stack of plugin `{name}`:{}", report::stack(&crash));
                 Err(report::describe(&crash))
@@ -80,10 +81,12 @@ impl Plugins {
             None => ended,
         };
         release_closed();
-        let known: Vec<i32> = self.threads.values().flatten().copied().collect();
+        let mut threads = self.loader.threads.borrow_mut();
+        let known: Vec<i32> = threads.values().flatten().copied().collect();
         let left = threads::left(&known);
         let orphans = left.iter().map(|(tid, _)| *tid);
-        self.threads.entry(OwnerId(0)).or_default().extend(orphans);
+        threads.entry(OwnerId(0)).or_default().extend(orphans);
+        drop(threads);
         let left: Vec<String> = left.iter().map(|(tid, n)| format!("{tid} ({n})")).collect();
         let left = (!left.is_empty())
             .then(|| format!("a thread of it has not ended: {}", left.join(", ")));
@@ -102,7 +105,7 @@ impl Plugins {
                     }
                     Some(retired) => {
                         containment::retire_image(&range);
-                        self.retired.push(retired);
+                        self.loader.retired.borrow_mut().push(retired);
                     }
                 }
                 return Ending::Kept(
@@ -111,7 +114,7 @@ impl Plugins {
             }
         };
         containment::retire_image(&range);
-        self.retired.push(library.retire());
+        self.loader.retired.borrow_mut().push(library.retire());
         if how != Finish::Abandon
             && let Ending::Failed(why) | Ending::Kept(why) = &ending
         {
@@ -121,11 +124,12 @@ impl Plugins {
     }
 
     fn position(&self, name: &str) -> Result<usize, String> {
-        self.running.iter().position(|(s, _)| s.entry().name == name).ok_or_else(|| {
-            let names = self.running.iter().map(|(s, _)| s.entry().name.as_str());
+        let running = self.running();
+        running.iter().position(|(s, _)| s.entry().name == name).ok_or_else(|| {
+            let names = running.iter().map(|(s, _)| s.entry().name.as_str());
             match suggest::nearest(name, names.clone()) {
                 Some(near) => format!("no plugin `{name}` is loaded; did you mean `{near}`?"),
-                None if self.running.is_empty() => {
+                None if running.is_empty() => {
                     format!("no plugin `{name}` is loaded; none is")
                 }
                 None => {
@@ -137,31 +141,29 @@ impl Plugins {
     }
 
     /// Names of the running plugins, in load order.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.running.iter().map(|(s, _)| s.entry().name.as_str())
+    pub fn names(&self) -> Vec<String> {
+        self.running().iter().map(|(s, _)| s.entry().name.clone()).collect()
     }
 
     /// Loads and starts further plugins.
     pub fn load(&mut self, wanted: &[Wanted]) -> Result<String, String> {
         let high = HighDescriptors::begin().map_err(|e| e.to_string())?;
         // The asker is told of a failed init; the run goes on.
-        let policy = core::mem::replace(&mut self.settings.policy, FailurePolicy::Stop);
-        let before = self.running.len();
-        let result = self.start_all(wanted);
-        self.settings.policy = policy;
+        let before = self.running().len();
+        let result = self.loader.start_all(wanted, FailurePolicy::Stop);
         high.end();
         result.map_err(|e| e.to_string())?;
-        let names: Vec<_> = self.names().skip(before).collect();
-        Ok(format!("{} loaded\n", names.join(", ")))
+        Ok(format!("{} loaded\n", self.names()[before..].join(", ")))
     }
 
     /// The plugin at that place and those that need its services, by owner, in load order.
     fn with_users(&self, at: usize) -> Vec<OwnerId> {
-        let mut group = vec![self.running[at].0.owner()];
+        let running = self.running();
+        let mut group = vec![running[at].0.owner()];
         let mut looked = 0;
         while looked < group.len() {
-            let offered = self.services.offered_by(group[looked]);
-            for (slot, _) in &self.running {
+            let offered = self.loader.services.offered_by(group[looked]);
+            for (slot, _) in running.iter() {
                 let needs = slot.entry().requires.iter().any(|id| offered.contains(id));
                 if needs && !group.contains(&slot.owner()) {
                     group.push(slot.owner());
@@ -173,13 +175,8 @@ impl Plugins {
         group
     }
 
-    fn take_out(&mut self, owner: OwnerId) -> Option<(PluginSlot, PluginLibrary)> {
-        let at = self.running.iter().position(|(s, _)| s.owner() == owner)?;
-        Some(self.running.remove(at))
-    }
-
     fn finish_for(&self, name: &str, close: bool) -> Finish {
-        if close || self.settings.close.iter().any(|n| n == name) {
+        if close || self.loader.settings.close.iter().any(|n| n == name) {
             Finish::Close
         } else {
             Finish::Retire
@@ -195,7 +192,7 @@ impl Plugins {
             let this = slot.entry().name.clone();
             let how = self.finish_for(&this, close);
             let ending = self.finish(slot, library, how);
-            self.asked.borrow_mut().remove(&this);
+            self.loader.asked.borrow_mut().remove(&this);
             let _ = writeln!(out, "{this} {}", ending.words());
         }
         Ok(out)
@@ -206,27 +203,25 @@ impl Plugins {
     pub fn reload(&mut self, name: &str, close: bool) -> Result<String, String> {
         let group = self.with_users(self.position(name)?);
         let high = HighDescriptors::begin().map_err(|e| e.to_string())?;
+        let places: Vec<OwnerId> = self.running().iter().map(|(s, _)| s.owner()).collect();
         let result = self.reload_group(&group, close);
         high.end();
-        self.running.sort_by_key(|(s, _)| s.owner());
+        self.loader.settle();
+        let place = |owner| places.iter().position(|o| *o == owner).unwrap_or(places.len());
+        self.loader.running.borrow_mut().sort_by_key(|(s, _)| place(s.owner()));
         result
     }
 
     fn reload_group(&mut self, group: &[OwnerId], close: bool) -> Result<String, String> {
         let mut new: Vec<(OwnerId, String, Loaded, Values)> = Vec::new();
         for &owner in group {
-            let Some(name) = self
-                .running
-                .iter()
-                .find(|(s, _)| s.owner() == owner)
-                .map(|(s, _)| s.entry().name.clone())
-            else {
-                continue;
-            };
-            let wanted = self.asked.borrow().get(&name).cloned();
+            let running = self.running();
+            let found = running.iter().find(|(s, _)| s.owner() == owner);
+            let Some(name) = found.map(|(s, _)| s.entry().name.clone()) else { continue };
+            let wanted = self.loader.asked.borrow().get(&name).cloned();
             let wanted =
                 wanted.unwrap_or_else(|| Wanted { name: name.clone(), ..Wanted::default() });
-            let refusal = match Loaded::open(&wanted.name, &self.settings.search) {
+            let refusal = match Loaded::open(&wanted.name, &self.loader.settings.search) {
                 Err(e) => e,
                 Ok(loaded) => match values(&loaded, &wanted) {
                     Ok(values) if loaded.entry.name == name => {
@@ -235,12 +230,15 @@ impl Plugins {
                     }
                     other => {
                         let new = loaded.entry.name.clone();
-                        self.retired.push(loaded.library.retire());
+                        self.loader.retired.borrow_mut().push(loaded.library.retire());
                         other.err().unwrap_or(Refusal::Renamed { old: name, new })
                     }
                 },
             };
-            self.retired.extend(new.into_iter().map(|(_, _, loaded, _)| loaded.library.retire()));
+            self.loader
+                .retired
+                .borrow_mut()
+                .extend(new.into_iter().map(|(_, _, loaded, _)| loaded.library.retire()));
             return Err(format!("{refusal}; the loaded one stays"));
         }
         let mut endings = Vec::new();
@@ -253,7 +251,7 @@ impl Plugins {
         let mut out = String::new();
         for (owner, name, loaded, values) in new {
             let version = loaded.entry.version.clone();
-            self.start_as(owner, loaded, &values).map_err(|e| e.to_string())?;
+            self.loader.start_as(owner, loaded, &values).map_err(|e| e.to_string())?;
             let ending = endings.iter().find(|(n, _)| *n == name).map(|(_, e)| e);
             let old = match ending {
                 Some(Ending::Closed) => "the old library is unmapped".to_owned(),
@@ -270,12 +268,12 @@ impl Plugins {
     /// The running plugins and the memory of those that are gone.
     pub fn list(&self) -> String {
         let mut out = String::new();
-        for (slot, library) in &self.running {
+        for (slot, library) in self.running().iter() {
             let entry = slot.entry();
             let _ =
                 writeln!(out, "{:<12} {:<8} {}", entry.name, entry.version, library.path.display());
         }
-        if self.running.is_empty() {
+        if self.running().is_empty() {
             out.push_str("no plugin is loaded\n");
         }
         out + &self.retired_memory()
@@ -283,15 +281,16 @@ impl Plugins {
 
     /// What libraries of ended plugins occupy; nothing when there are none.
     pub fn retired_memory(&self) -> String {
-        if self.retired.is_empty() {
+        let retired = self.loader.retired.borrow();
+        if retired.is_empty() {
             return String::new();
         }
-        let (mapped, resident) = memory_of(&self.retired);
-        let pinned = self.retired.iter().filter(|r| r.pinned).count();
+        let (mapped, resident) = memory_of(&retired);
+        let pinned = retired.iter().filter(|r| r.pinned).count();
         let pinned = if pinned > 0 { format!(", {pinned} of them pinned") } else { String::new() };
         format!(
             "retired libraries: {}{pinned}; {resident} kB resident, {mapped} kB mapped\n",
-            self.retired.len()
+            retired.len()
         )
     }
 
@@ -308,8 +307,8 @@ impl Plugins {
 
     /// Passes a line to one plugin's monitor callbacks; what it answered.
     pub fn command_to(&mut self, name: &str, text: &str) -> Result<String, String> {
-        let owner = self.running[self.position(name)?].0.owner();
-        let list = self.shared.registry.borrow().list(kind::MONITOR);
+        let owner = self.running()[self.position(name)?].0.owner();
+        let list = self.loader.shared.registry.borrow().list(kind::MONITOR);
         let mine: Vec<_> = list.iter().filter(|s| s.owner == owner && s.enabled()).collect();
         if mine.is_empty() {
             return Err(format!("plugin `{name}` takes no commands"));

@@ -87,6 +87,7 @@ pub fn start(file: &Path, out_dir: &Path, tables: Tables) -> Result<Started, Str
         log_level: level::TRACE,
         hide_fd: |_, _| {},
         services: Rc::<Services>::default(),
+        load: Rc::new(|_, _, _| false),
     };
     let mut providers = Vec::new();
     let shared = SHARED.with(Rc::clone);

@@ -68,6 +68,9 @@ pub struct HostApi {
     >,
     /// The most detailed [`super::level`] the log shows. *Any thread.*
     pub log_level: Option<unsafe extern "C" fn(*const HostApi, *mut PandaPlugin) -> u32>,
+    /// Loads and starts another plugin before it returns, unless it runs: (name, or path of the library).
+    /// Also in init and in callbacks. `FAILED`: the log says why. Since 1.1.
+    pub load_plugin: Option<unsafe extern "C" fn(*const HostApi, *mut PandaPlugin, Str) -> u32>,
 }
 
 /// A function on a subscription.

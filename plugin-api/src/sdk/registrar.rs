@@ -322,6 +322,22 @@ impl<P: Plugin> Registrar<P> {
         self.instance.shared.host.request_stop(code, reason)
     }
 
+    /// Loads and starts another plugin, by its name or the path of its library, unless it runs. To use
+    /// another's service, list it in `requires` instead: then the host does that.
+    ///
+    /// # Errors
+    /// When it does not start; the host's log says why. `UNSUPPORTED` from a host of API 1.0.
+    pub fn load_plugin(&self, name: &str) -> Result<(), Error> {
+        let shared = &self.instance.shared;
+        shared.check_alive()?;
+        let status = match shared.host.api.load_plugin {
+            // SAFETY: host function with the pointers it gave us.
+            Some(f) => unsafe { f(shared.host.ptr, shared.host.plugin, Str::new(name)) },
+            None => status::UNSUPPORTED,
+        };
+        Error::unless_ok(status, || format!("loading the plugin {name}"))
+    }
+
     /// Unloads this plugin after the current callback.
     pub fn unload_self(&self) -> Result<(), Error> {
         let shared = &self.instance.shared;

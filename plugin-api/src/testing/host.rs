@@ -61,6 +61,7 @@ pub(super) struct State {
     pub(super) retired: Cell<u64>,
     pub(super) stop: RefCell<Option<(i32, String)>>,
     pub(super) unload: Cell<bool>,
+    pub(super) loads: RefCell<Vec<String>>,
     pub(super) replies: RefCell<Vec<String>>,
     pub(super) hidden_fds: RefCell<Vec<i32>>,
     /// Services by id.
@@ -117,6 +118,7 @@ impl MockHost {
                 retired: Cell::new(0),
                 stop: RefCell::default(),
                 unload: Cell::new(false),
+                loads: RefCell::default(),
                 replies: RefCell::default(),
                 hidden_fds: RefCell::default(),
                 services: RefCell::default(),
@@ -314,6 +316,11 @@ impl MockHost {
     /// Whether the plugin asked to be unloaded.
     pub fn unload_requested(&self) -> bool {
         self.state.unload.get()
+    }
+
+    /// The plugins that the plugin asked to be loaded, all of which a mock host says it did.
+    pub fn loads(&self) -> Vec<String> {
+        self.state.loads.borrow().clone()
     }
 
     /// What the plugin answered at the monitor.

@@ -68,6 +68,7 @@ pub(super) const API: HostApi = HostApi {
     provide_service: Some(services::provide_service),
     use_service: Some(services::use_service),
     log_level: Some(log_level),
+    load_plugin: Some(load_plugin),
 };
 
 static MEM: MemApi = MemApi {
@@ -238,6 +239,12 @@ unsafe extern "C" fn request_stop(_: Host, plugin: Plugin, code: i32, reason: St
 unsafe extern "C" fn unload_self(_: Host, plugin: Plugin) -> u32 {
     // SAFETY: see the module.
     unsafe { of(plugin) }.unload.set(true);
+    status::OK
+}
+
+unsafe extern "C" fn load_plugin(_: Host, plugin: Plugin, name: Str) -> u32 {
+    // SAFETY: see the module.
+    unsafe { of(plugin).loads.borrow_mut().push(owned(name)) };
     status::OK
 }
 

@@ -111,6 +111,7 @@ impl Guest {
             log_level: 5,
             hide_fd: |_, _| {},
             services: self.services.clone(),
+            load: Rc::new(|_, _, _| false),
         }
     }
 
