@@ -3,6 +3,7 @@
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <spawn.h>
@@ -10,9 +11,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -20,6 +23,49 @@ extern char **environ;
 static char stack[65536];
 static int shared_by_clone;
 static int clone_child(void *arg) { shared_by_clone = 77; _exit(*(int *)arg); }
+
+/* What another thread's call gives while the parent waits for its vfork child stays. */
+static int pipe_of_reader[2];
+static volatile pid_t reader;
+static char read_page[3 * 4096];
+static void *read_some(void *unused) {
+    reader = syscall(SYS_gettid);
+    return (void *)read(pipe_of_reader[0], read_page + 4096, 100);
+}
+/* Whether a thread is in a system call whose first argument is this. */
+static int is_in_call(pid_t tid, unsigned long first) {
+    char name[64];
+    unsigned long got = -1;
+    snprintf(name, sizeof name, "/proc/self/task/%d/syscall", tid);
+    FILE *f = fopen(name, "r");
+    if (f) {
+        if (fscanf(f, "%*d %lx", &got) != 1) got = -1;
+        fclose(f);
+    }
+    return got == first;
+}
+static void vfork_beside_reader(void) {
+    pthread_t t;
+    void *count;
+    int st;
+    pipe2(pipe_of_reader, O_CLOEXEC);
+    memset(read_page, '-', sizeof read_page);
+    pthread_create(&t, 0, read_some, 0);
+    while (!reader || !is_in_call(reader, pipe_of_reader[0])) sched_yield();
+    pid_t k = vfork();
+    if (k == 0) {
+        int left = write(pipe_of_reader[1], "result", 6);
+        while (left) ioctl(pipe_of_reader[0], FIONREAD, &left);
+        read_page[0] = '!';
+        _exit(0);
+    }
+    waitpid(k, &st, 0);
+    pthread_join(t, &count);
+    printf("vfork beside a reader: %d %.6s %c%c\n", (int)(long)count, read_page + 4096,
+           read_page[0], read_page[1]);
+    close(pipe_of_reader[0]);
+    close(pipe_of_reader[1]);
+}
 
 int main(int argc, char **argv) {
     if (argc > 1 && !strcmp(argv[1], "again")) {
@@ -52,6 +98,13 @@ int main(int argc, char **argv) {
     k = clone(clone_child, stack + sizeof stack, CLONE_VM | CLONE_VFORK | SIGCHLD, &code);
     waitpid(k, &st, 0);
     printf("clone %d shared %d\n", WEXITSTATUS(st), shared_by_clone);
+    pid_t told = 0;
+    char child_stack[8192];
+    k = clone(clone_child, child_stack + 8192, CLONE_VM | CLONE_VFORK | CLONE_PARENT_SETTID | SIGCHLD,
+              &code, &told);
+    waitpid(k, &st, 0);
+    printf("told %d\n", k > 0 && told == k);
+    vfork_beside_reader();
     /* posix_spawn: errors come back */
     char *args[] = {"/nonexistent/x", 0};
     printf("spawn %d\n", posix_spawn(&k, "/nonexistent/x", 0, 0, args, environ) == ENOENT);

@@ -96,6 +96,8 @@ pub struct HostWait {
     call: HostCall,
     row: &'static Row,
     args: [u64; 6],
+    /// Guest memory that the kernel may write while the call is in progress.
+    outputs: Vec<(u64, u64)>,
     result: Option<SysResult>,
     /// A signal wants it out of the kernel.
     nudged: bool,
@@ -112,6 +114,8 @@ pub struct Scheduler {
     favours: u32,
     /// The slice is not to be cut short.
     undisturbed: bool,
+    /// Guest memory that the call being prepared may write, with several threads.
+    pub(crate) outputs: Vec<(u64, u64)>,
 }
 
 impl Scheduler {
@@ -140,6 +144,7 @@ pub fn submit(ctx: &mut SyscallContext<'_>, call: HostCall) -> SysResult {
     let (row, args) = (ctx.row, ctx.args);
     let p = &mut *ctx.process;
     let ticket = p.sched.serial();
+    let outputs = core::mem::take(&mut p.sched.outputs);
     if p.thread().companion.is_none() {
         let companion = p.sched.completions()?.companion()?;
         p.thread().companion = Some(companion);
@@ -153,6 +158,7 @@ pub fn submit(ctx: &mut SyscallContext<'_>, call: HostCall) -> SysResult {
         call,
         row,
         args,
+        outputs,
         result: None,
         nudged: false,
     })));
@@ -330,6 +336,16 @@ impl Process {
         if let Ok(c) = self.sched.completions() {
             c.wait(timeout);
         }
+    }
+
+    /// Guest memory that the host kernel may write at any moment: the results of calls that
+    /// companions make.
+    pub fn outputs_in_progress(&self) -> Vec<(u64, u64)> {
+        let calls = self.threads.iter().filter_map(|t| match &t.wait {
+            Some(Wait::Host(w)) => Some(&w.outputs),
+            _ => None,
+        });
+        calls.flatten().copied().collect()
     }
 
     /// Ends every other thread (`execve`). Host calls they are in are interrupted first.

@@ -189,6 +189,13 @@ fn new_process(ctx: &mut SyscallContext<'_>, args: CloneArgs) -> SysResult {
         let link = pair.map(|(_, c)| c);
         return in_child(ctx, &args, link);
     }
+    ctx.process.emit(ctx.machine, &Event::Fork { child, is_child: false });
+    if let Some((parent, link)) = pair {
+        drop(link);
+        let kept = ctx.process.outputs_in_progress();
+        parent.wait(ctx.machine, child, &kept);
+    }
+    // After the child's memory has been taken over, which would undo it.
     if has(libc::CLONE_PARENT_SETTID) {
         // The kernel ignores a bad address, too.
         let _ = ctx.write_u32(args.parent_tid, child as u32);
@@ -197,11 +204,6 @@ fn new_process(ctx: &mut SyscallContext<'_>, args: CloneArgs) -> SysResult {
         // SAFETY: only makes a descriptor.
         let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, child, 0) };
         let _ = ctx.write_u32(args.pidfd, fd as u32);
-    }
-    ctx.process.emit(ctx.machine, &Event::Fork { child, is_child: false });
-    if let Some((parent, link)) = pair {
-        drop(link);
-        parent.wait(ctx.machine, child);
     }
     Ok(child as u64)
 }
@@ -259,6 +261,9 @@ fn in_child(
     }
     if has(libc::CLONE_CHILD_SETTID) {
         let _ = ctx.write_u32(args.child_tid, pid as u32);
+    }
+    if has(libc::CLONE_VM) && has(libc::CLONE_PARENT_SETTID) {
+        let _ = ctx.write_u32(args.parent_tid, pid as u32);
     }
     ctx.process.emit(ctx.machine, &Event::Fork { child: pid, is_child: true });
     Ok(0)

@@ -89,6 +89,7 @@ pub fn dispatch(
             Err(e) => Err(descriptor_first(&ctx, e)),
         };
     }
+    ctx.process.sched.outputs.clear();
     match begin(&mut ctx) {
         Begun::Done(result) => result,
         Begun::Host(call)
@@ -224,6 +225,9 @@ impl SyscallContext<'_> {
         self.check_range(addr, len)?;
         if len != 0 && addr != 0 {
             self.machine.release_code(addr, addr + len);
+            if self.process.threads.len() > 1 {
+                self.process.sched.outputs.push((addr, addr + len));
+            }
         }
         Ok(())
     }

@@ -3,8 +3,11 @@
 //!
 //! The child tells the parent over a socket pair and waits for the answer; the parent finds the
 //! child's own pages in `/proc/PID/pagemap` (bit 56, "exclusively mapped": after a fork only pages
-//! that one side has written are) and copies them.
+//! that one side has written are) and copies them. A page is exclusive as well when it was this
+//! side that wrote it: while the parent waits that is the host kernel alone, with the results of
+//! calls other guest threads are in, and those results are kept.
 
+use core::ops::Range;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
@@ -55,11 +58,12 @@ impl VforkChild {
 }
 
 impl VforkParent {
-    /// Waits for the child to run another program or to end.
-    pub fn wait(mut self, m: &mut dyn Machine, child: i32) {
+    /// Waits for the child to run another program or to end. The ranges `kept` are not taken over
+    /// from it.
+    pub fn wait(mut self, m: &mut dyn Machine, child: i32, kept: &[(u64, u64)]) {
         // End of file: the child died without a word.
         if read_uninterrupted(&mut self.0) {
-            if let Err(e) = copy_pages(m, child) {
+            if let Err(e) = copy_pages(m, child, kept) {
                 tracing::warn!("the memory of vfork child {child} was not taken over: {e}");
             }
             let _ = self.0.write_all(&[1]);
@@ -79,7 +83,7 @@ fn read_uninterrupted(stream: &mut UnixStream) -> bool {
 }
 
 /// Copies the pages the child has written into this process.
-fn copy_pages(m: &mut dyn Machine, child: i32) -> std::io::Result<()> {
+fn copy_pages(m: &mut dyn Machine, child: i32, kept: &[(u64, u64)]) -> std::io::Result<()> {
     let pagemap = File::open(format!("/proc/{child}/pagemap"))?;
     let writable: Vec<(u64, u64)> = m
         .space()
@@ -100,7 +104,7 @@ fn copy_pages(m: &mut dyn Machine, child: i32) -> std::io::Result<()> {
                 const FILE: u8 = 0x20;
                 let top = entry[7];
                 if top & (EXCLUSIVE | PRESENT | FILE) == EXCLUSIVE | PRESENT {
-                    copy_page(m, child, at + i as u64 * PAGE)?;
+                    copy_page(m, child, at + i as u64 * PAGE, kept)?;
                 }
             }
             at += pages * PAGE;
@@ -109,7 +113,12 @@ fn copy_pages(m: &mut dyn Machine, child: i32) -> std::io::Result<()> {
     Ok(())
 }
 
-fn copy_page(m: &mut dyn Machine, child: i32, page: u64) -> std::io::Result<()> {
+fn copy_page(
+    m: &mut dyn Machine,
+    child: i32,
+    page: u64,
+    kept: &[(u64, u64)],
+) -> std::io::Result<()> {
     let mut theirs = [0u8; PAGE as usize];
     let local = libc::iovec { iov_base: theirs.as_mut_ptr().cast(), iov_len: theirs.len() };
     let remote = libc::iovec { iov_base: page as *mut libc::c_void, iov_len: theirs.len() };
@@ -118,18 +127,52 @@ fn copy_page(m: &mut dyn Machine, child: i32, page: u64) -> std::io::Result<()> 
     if n != theirs.len() as isize {
         return Err(std::io::Error::last_os_error());
     }
-    let mut ours = [0u8; PAGE as usize];
-    if access::read(page, &mut ours).is_ok() && ours != theirs {
-        m.release_code(page, page + PAGE);
-        // The guest may write there: it is in a writable mapping.
-        let _ = access::write(page, &theirs);
+    for part in outside(kept, page, page + PAGE) {
+        let theirs = &theirs[(part.start - page) as usize..(part.end - page) as usize];
+        let mut ours = vec![0; theirs.len()];
+        if access::read(part.start, &mut ours).is_ok() && ours != theirs {
+            m.release_code(part.start, part.end);
+            // The guest may write there: it is in a writable mapping.
+            let _ = access::write(part.start, theirs);
+        }
     }
     Ok(())
+}
+
+/// What of `start..end` lies outside of the ranges `kept`.
+fn outside(kept: &[(u64, u64)], start: u64, end: u64) -> Vec<Range<u64>> {
+    let mut inside: Vec<_> = kept.iter().filter(|k| k.0 < end && k.1 > start).collect();
+    inside.sort_unstable();
+    let mut parts = Vec::new();
+    let mut at = start;
+    for &&(from, to) in &inside {
+        if from > at {
+            parts.push(at..from);
+        }
+        at = at.max(to);
+    }
+    if at < end {
+        parts.push(at..end);
+    }
+    parts
 }
 
 /// Lets a waiting vfork parent go on, if there is one.
 pub fn release_parent(p: &mut Process) {
     if let Some(child) = p.vfork.take() {
         child.release();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kept_ranges_are_left_out() {
+        assert_eq!(outside(&[], 10, 20), [10..20]);
+        assert_eq!(outside(&[(0, 10), (20, 30)], 10, 20), [10..20]);
+        assert_eq!(outside(&[(0, 30)], 10, 20), []);
+        assert_eq!(outside(&[(15, 16), (5, 12), (11, 13), (19, 25)], 10, 20), [13..15, 16..19]);
     }
 }
