@@ -67,6 +67,29 @@ static void vfork_beside_reader(void) {
     close(pipe_of_reader[1]);
 }
 
+/* The process's descriptors are those the program knows of, and each can be closed. */
+static void own_descriptors(void) {
+    long before = -1;
+    int listed = 0, closed = 0, fd = open("/proc/self/fd", O_RDONLY | O_DIRECTORY);
+    int last = fcntl(0, F_DUPFD, 400);
+    char entries[8192];
+    for (;;) {
+        long n = syscall(SYS_getdents64, fd, entries, before < 0 ? 48 : sizeof entries);
+        if (n <= 0) break;
+        before = n;
+        for (char *e = entries; e < entries + n; e += *(unsigned short *)(e + 16)) {
+            int number = atoi(e + 19);
+            if (number < 400) continue;
+            listed++;
+            char link[64], to[64];
+            snprintf(link, sizeof link, "/proc/self/fd/%d", number);
+            closed += readlink(link, to, sizeof to) > 0 && close(number) == 0;
+        }
+    }
+    printf("descriptors %d closed %d %d\n", listed, closed, close(last) == -1);
+    close(fd);
+}
+
 int main(int argc, char **argv) {
     if (argc > 1 && !strcmp(argv[1], "again")) {
         printf("again argc %d env %s fd3 %d fd4 %d\n", argc, getenv("MARK") ? getenv("MARK") : "-",
@@ -105,6 +128,7 @@ int main(int argc, char **argv) {
     waitpid(k, &st, 0);
     printf("told %d\n", k > 0 && told == k);
     vfork_beside_reader();
+    own_descriptors();
     /* posix_spawn: errors come back */
     char *args[] = {"/nonexistent/x", 0};
     printf("spawn %d\n", posix_spawn(&k, "/nonexistent/x", 0, 0, args, environ) == ENOENT);

@@ -2,7 +2,7 @@
 //!
 //! The host kernel describes the host process there. The files that would give it away or mislead
 //! the guest are made here; everything else under `/proc/self` is true for the guest too
-//! (descriptors, limits, working directory, mounts).
+//! (descriptors but for the host's, limits, working directory, mounts).
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use emu_mem::access;
 
+use crate::sys::fds;
 use crate::{Errno, Machine, Process, mm};
 
 /// A file of `/proc/self` that shows the guest instead of the host.
@@ -53,10 +54,56 @@ fn by_name(name: &[u8]) -> Option<Entry> {
 
 /// The entry that `path`, relative to `dirfd`, names, if it is one of this process's.
 pub fn find(dirfd: i32, path: &[u8]) -> Option<Entry> {
-    let name = path.rsplit(|&b| b == b'/').next()?;
-    let entry = by_name(name)?;
+    let entry = by_name(last(path))?;
+    let full = absolute(dirfd, path)?;
+    let own = match below_own(&full)?[..] {
+        [_] => true,
+        [b"task", tid, _] => is_own_id(tid),
+        _ => false,
+    };
+    own.then_some(entry)
+}
+
+/// Whether `path`, relative to `dirfd`, names one of the host's descriptors in a directory of this
+/// process's descriptors.
+pub fn is_hidden(dirfd: i32, path: &[u8]) -> bool {
+    is_reserved_name(last(path))
+        && absolute(dirfd, path).is_some_and(|full| {
+            let parent = full.rsplitn(2, |&b| b == b'/').nth(1);
+            parent.is_some_and(|parent| is_descriptors(parent))
+        })
+}
+
+/// Whether `fd` is a directory of this process's descriptors.
+pub fn lists_descriptors(fd: i32) -> bool {
+    // SAFETY: the structure is plain data that the call fills.
+    let on_proc = unsafe {
+        let mut fs: libc::statfs = core::mem::zeroed();
+        libc::fstatfs(fd, &mut fs) == 0 && fs.f_type == libc::PROC_SUPER_MAGIC
+    };
+    on_proc && absolute(fd, b"").is_some_and(|path| is_descriptors(&path))
+}
+
+/// Whether `name` is the number of a descriptor that is the host's.
+pub fn is_reserved_name(name: &[u8]) -> bool {
+    let number = std::str::from_utf8(name).ok().and_then(|n| n.parse().ok());
+    number.is_some_and(fds::is_reserved)
+}
+
+fn is_descriptors(path: &[u8]) -> bool {
+    below_own(path).is_some_and(|parts| {
+        matches!(parts[..], [b"fd" | b"fdinfo"] | [b"task", _, b"fd" | b"fdinfo"])
+    })
+}
+
+fn last(path: &[u8]) -> &[u8] {
+    path.rsplit(|&b| b == b'/').next().unwrap_or(path)
+}
+
+/// The absolute path of `path`, relative to `dirfd`, if that lies in `/proc`.
+fn absolute(dirfd: i32, path: &[u8]) -> Option<Vec<u8>> {
     if path.first() == Some(&b'/') {
-        return is_own(path).then_some(entry);
+        return Some(path.to_vec());
     }
     let link = match dirfd {
         libc::AT_FDCWD => "/proc/self/cwd".to_string(),
@@ -68,27 +115,25 @@ pub fn find(dirfd: i32, path: &[u8]) -> Option<Entry> {
     }
     full.push(b'/');
     full.extend_from_slice(path);
-    is_own(&full).then_some(entry)
+    Some(full)
 }
 
-/// Whether the absolute `path` names a file directly in a directory of this process or thread.
-fn is_own(path: &[u8]) -> bool {
+/// What follows this process's or thread's directory in an absolute path.
+fn below_own(path: &[u8]) -> Option<Vec<&[u8]>> {
     let mut parts = path.split(|&b| b == b'/').filter(|p| !p.is_empty() && *p != b".");
     if parts.next() != Some(b"proc") {
-        return false;
+        return None;
     }
-    let own =
-        |part: &[u8]| std::str::from_utf8(part).is_ok_and(|p| p == std::process::id().to_string());
-    match parts.next() {
-        Some(b"self") | Some(b"thread-self") => {}
-        Some(pid) if own(pid) => {}
-        _ => return false,
+    match parts.next()? {
+        b"self" | b"thread-self" => {}
+        pid if is_own_id(pid) => {}
+        _ => return None,
     }
-    match (parts.next(), parts.next(), parts.next(), parts.next()) {
-        (Some(_), None, ..) => true,
-        (Some(b"task"), Some(tid), Some(_), None) => own(tid),
-        _ => false,
-    }
+    Some(parts.collect())
+}
+
+fn is_own_id(part: &[u8]) -> bool {
+    std::str::from_utf8(part).is_ok_and(|p| p == std::process::id().to_string())
 }
 
 /// What the guest reads from `entry`.
@@ -264,6 +309,24 @@ mod tests {
         for path in ["/proc/1/maps", "/proc/maps", "/tmp/self/exe", "maps", "/proc/self/fd/exe"] {
             assert_eq!(find(libc::AT_FDCWD, path.as_bytes()), None, "{path}");
         }
+    }
+
+    #[test]
+    fn the_hosts_descriptors_are_hidden() {
+        use std::os::fd::AsRawFd;
+        let host = std::fs::File::open("/dev/null").expect("/dev/null opens");
+        let (fd, pid) = (host.as_raw_fd(), std::process::id());
+        let paths =
+            [format!("/proc/self/fd/{fd}"), format!("/proc/{pid}/task/{pid}/fdinfo/{fd}")];
+        let hidden = |p: &String| is_hidden(libc::AT_FDCWD, p.as_bytes());
+        assert!(!paths.iter().any(hidden));
+        fds::reserve(fd);
+        assert!(paths.iter().all(hidden));
+        assert!(!hidden(&format!("/proc/1/fd/{fd}")) && !hidden(&format!("/tmp/{fd}")));
+        let dir = std::fs::File::open("/proc/self/fd").expect("/proc/self/fd opens");
+        assert!(lists_descriptors(dir.as_raw_fd()) && !lists_descriptors(fd));
+        assert!(is_hidden(dir.as_raw_fd(), fd.to_string().as_bytes()));
+        fds::release(fd);
     }
 
     #[test]

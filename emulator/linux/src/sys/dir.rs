@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use crate::abi::structs::I64;
 use crate::sys::host_call::syscall;
 use crate::sys::{SyscallContext, fds, pass};
-use crate::{Abi, Errno, SysResult};
+use crate::{Abi, Errno, SysResult, procfs};
 
 /// Short names of long directory positions.
 #[derive(Default)]
@@ -115,16 +115,58 @@ fn read_host(ctx: &SyscallContext<'_>, room: u64) -> Result<Vec<u8>, Errno> {
     fds::check(ctx.args[0])?;
     let mut buf = vec![0; room.min(MOST) as usize];
     let args = [ctx.args[0], buf.as_mut_ptr() as u64, buf.len() as u64, 0, 0, 0];
-    let n = ctx.host(libc::SYS_getdents64, args)?;
-    buf.truncate(n as usize);
-    Ok(buf)
+    loop {
+        let n = ctx.host(libc::SYS_getdents64, args)? as usize;
+        let left = hide(ctx.args[0], &mut buf[..n], 19);
+        // Nothing would mean the end.
+        if left > 0 || n == 0 {
+            buf.truncate(left);
+            return Ok(buf);
+        }
+    }
+}
+
+/// Takes the host's descriptors out of a directory of descriptors: `records` of 64-bit entries
+/// whose names begin at byte `name`; what length is left.
+fn hide(dir: u64, records: &mut [u8], name: usize) -> usize {
+    if records.is_empty() || !procfs::lists_descriptors(dir as i32) {
+        return records.len();
+    }
+    let (mut from, mut to) = (0, 0);
+    while let Some(&[low, high]) = records.get(from + 16..from + 18) {
+        let end = (from + usize::from(u16::from_le_bytes([low, high])).max(1)).min(records.len());
+        let text = records.get(from + name..end).unwrap_or_default();
+        let text = text.split(|&b| b == 0).next().unwrap_or_default();
+        if !procfs::is_reserved_name(text) {
+            records.copy_within(from..end, to);
+            to += end - from;
+        }
+        from = end;
+    }
+    to
+}
+
+/// The host's call on the guest's buffer, which needs no conversion; names begin at byte `name`.
+fn read_directly(ctx: &mut SyscallContext<'_>, number: i64, name: usize) -> SysResult {
+    let call = pass::prepare(ctx, number)?;
+    loop {
+        let n = call.perform(false)?;
+        if n == 0 || !procfs::lists_descriptors(ctx.args[0] as i32) {
+            return Ok(n);
+        }
+        let mut records = ctx.read_vec(ctx.args[1], n as usize)?;
+        let left = hide(ctx.args[0], &mut records, name);
+        if left > 0 {
+            ctx.write(ctx.args[1], &records[..left])?;
+            return Ok(left as u64);
+        }
+    }
 }
 
 /// `getdents64`.
 pub fn getdents64(ctx: &mut SyscallContext<'_>) -> SysResult {
     if ctx.abi == Abi::X86_64 {
-        let call = pass::prepare(ctx, libc::SYS_getdents64)?;
-        return call.perform(false);
+        return read_directly(ctx, libc::SYS_getdents64, 19);
     }
     let mut raw = read_host(ctx, ctx.args[2])?;
     let mut at = 0;
@@ -142,8 +184,7 @@ pub fn getdents64(ctx: &mut SyscallContext<'_>) -> SysResult {
 /// `getdents`.
 pub fn getdents(ctx: &mut SyscallContext<'_>) -> SysResult {
     if ctx.abi == Abi::X86_64 {
-        let call = pass::prepare(ctx, libc::SYS_getdents)?;
-        return call.perform(false);
+        return read_directly(ctx, libc::SYS_getdents, 18);
     }
     // A 32-bit record is never longer than the host's of the same entry.
     let raw = read_host(ctx, ctx.args[2])?;

@@ -27,11 +27,16 @@ impl At {
         self.dirfd.map_or(libc::AT_FDCWD, |i| ctx.int(i))
     }
 
-    /// The entry of the guest's own `/proc` directory that the path names.
+    /// The entry of the guest's own `/proc` directory that the path names. Descriptors of the host
+    /// do not exist there.
     fn entry(self, ctx: &SyscallContext<'_>) -> Result<Option<Entry>, Errno> {
         let dirfd = self.dirfd(ctx);
         fds::check(dirfd as u64)?;
-        Ok(procfs::find(dirfd, &ctx.read_path(ctx.args[self.path])?))
+        let path = ctx.read_path(ctx.args[self.path])?;
+        if procfs::is_hidden(dirfd, &path) {
+            return Err(Errno::ENOENT);
+        }
+        Ok(procfs::find(dirfd, &path))
     }
 }
 
