@@ -1,33 +1,13 @@
 //! Keeping the host's own file descriptors out of the guest's way.
 //!
 //! A guest expects its first `open` to return the descriptor it would return natively, and closes
-//! whatever it finds open. So what the host and its plugins open lies above [`FLOOR`], and is
+//! whatever it finds open. So what the host and its plugins open lies above [`fds::floor`], and is
 //! reserved.
 
 use std::fs::File;
 use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
 
 use emu_linux::sys::fds;
-
-/// Descriptors below this one are the guest's, if the limit on open files allows it.
-const FLOOR: i32 = 512;
-
-/// [`FLOOR`], or half of what the process may have open if that is less.
-fn floor() -> i32 {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    limit.map_or(FLOOR, |l| (l / 2).min(FLOOR as u64) as i32)
-}
-
-/// Moves a file of the host out of the guest's way and hides it from the guest.
-pub fn out_of_the_way(fd: OwnedFd) -> OwnedFd {
-    let fd = match rustix::io::fcntl_dupfd_cloexec(&fd, floor()) {
-        Ok(high) => high,
-        // No room there: it works where it is, too.
-        Err(_) => fd,
-    };
-    fds::reserve(fd.as_raw_fd());
-    fd
-}
 
 /// Closes the descriptor of a file that lives in a static, which must not be used any more.
 pub fn close(fd: BorrowedFd<'_>) {
@@ -48,7 +28,7 @@ impl HighDescriptors {
     pub fn begin() -> std::io::Result<HighDescriptors> {
         let inherited = fds::open_fds();
         let null: OwnedFd = File::open("/dev/null")?.into();
-        let floor = floor();
+        let floor = fds::floor();
         let mut placeholders = Vec::new();
         loop {
             let fd = rustix::io::fcntl_dupfd_cloexec(&null, 3)?;

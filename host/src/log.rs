@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Mutex, OnceLock};
 
 use anyhow::Context;
+use emu_linux::sys::fds;
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::Writer;
@@ -54,7 +55,7 @@ pub fn start(verbose: u8, file: Option<&Path>) -> anyhow::Result<()> {
         Some(path) => {
             let file = File::create(path)
                 .with_context(|| format!("cannot write the log file {}", path.display()))?;
-            let file = File::from(descriptors::out_of_the_way(file.into()));
+            let file = File::from(fds::out_of_the_way(file.into()));
             TARGET.store(file.as_raw_fd(), Ordering::Relaxed);
             log.with_writer(Mutex::new(file)).init();
         }
@@ -98,7 +99,7 @@ pub fn is_forked() -> bool {
 fn keep_stderr() {
     let stderr = io::stderr();
     let Ok(copy) = stderr.as_fd().try_clone_to_owned() else { return };
-    let copy = File::from(descriptors::out_of_the_way(copy));
+    let copy = File::from(fds::out_of_the_way(copy));
     let Some(identity) = identity(copy.as_fd()) else { return };
     TARGET.store(copy.as_raw_fd(), Ordering::Relaxed);
     // A second start finds the first one's copy, which is as good.

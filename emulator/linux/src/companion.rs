@@ -69,14 +69,22 @@ impl Completions {
         // SAFETY: makes a descriptor.
         let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
         check(i64::from(fd))?;
-        fds::reserve(fd);
         // SAFETY: the descriptor is new and ours.
-        let event = unsafe { OwnedFd::from_raw_fd(fd) };
+        let event = fds::out_of_the_way(unsafe { OwnedFd::from_raw_fd(fd) });
         let (sender, receiver) = unbounded();
         accept_pokes();
         // SAFETY: cannot fail.
         let run_thread = unsafe { libc::syscall(libc::SYS_gettid) } as i32;
         Ok(Completions { sender, receiver, event, run_thread })
+    }
+
+    /// In a forked child: gives up the descriptor. Locks of the channel may be held for ever.
+    pub fn forget(self) {
+        let fd = self.event.as_raw_fd();
+        fds::release(fd);
+        // SAFETY: the descriptor is ours, and nobody has it any more.
+        unsafe { libc::close(fd) };
+        core::mem::forget(self);
     }
 
     /// Lets the next report interrupt guest code; false, and nothing changes, if one waits already.

@@ -316,8 +316,7 @@ mod tests {
         use std::os::fd::AsRawFd;
         let host = std::fs::File::open("/dev/null").expect("/dev/null opens");
         let (fd, pid) = (host.as_raw_fd(), std::process::id());
-        let paths =
-            [format!("/proc/self/fd/{fd}"), format!("/proc/{pid}/task/{pid}/fdinfo/{fd}")];
+        let paths = [format!("/proc/self/fd/{fd}"), format!("/proc/{pid}/task/{pid}/fdinfo/{fd}")];
         let hidden = |p: &String| is_hidden(libc::AT_FDCWD, p.as_bytes());
         assert!(!paths.iter().any(hidden));
         fds::reserve(fd);

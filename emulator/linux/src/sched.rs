@@ -135,7 +135,9 @@ impl Scheduler {
 
     /// In a forked child: companions do not exist here, and their locks may be held for ever.
     pub fn forget(&mut self) {
-        core::mem::forget(core::mem::take(self));
+        if let Some(completions) = core::mem::take(self).completions {
+            completions.forget();
+        }
     }
 }
 

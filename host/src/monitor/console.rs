@@ -18,7 +18,6 @@ use super::command::{self, Command};
 use super::os;
 use crate::cli::RunArgs;
 use crate::config::Config;
-use crate::descriptors;
 use crate::machine::WatchedMachine;
 use crate::{run, stats};
 
@@ -63,7 +62,7 @@ impl Console {
         if let Some(path) = args.monitor.as_deref() {
             let listener = listen(path)
                 .with_context(|| format!("the monitor cannot use the socket {}", path.display()))?;
-            let listener = UnixListener::from(descriptors::out_of_the_way(listener.into()));
+            let listener = UnixListener::from(fds::out_of_the_way(listener.into()));
             os::signal_when_readable(listener.as_fd());
             console.listener = Some((listener, path.to_owned()));
         }
@@ -74,7 +73,7 @@ impl Console {
     }
 
     fn add(&mut self, stream: UnixStream) {
-        let stream = UnixStream::from(descriptors::out_of_the_way(stream.into()));
+        let stream = UnixStream::from(fds::out_of_the_way(stream.into()));
         os::signal_when_readable(stream.as_fd());
         self.peers.push(Peer { stream, input: Vec::new() });
     }

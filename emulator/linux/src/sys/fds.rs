@@ -5,6 +5,7 @@
 
 use core::sync::atomic::{AtomicI32, Ordering};
 use std::collections::BTreeSet;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::RwLock;
 
 use crate::Errno;
@@ -13,6 +14,34 @@ use crate::Errno;
 static LOWEST: AtomicI32 = AtomicI32::new(i32::MAX);
 /// All of them.
 static RESERVED: RwLock<BTreeSet<i32>> = RwLock::new(BTreeSet::new());
+
+/// Descriptors below this one are the guest's, if the limit on open files allows it.
+const FLOOR: i32 = 512;
+
+/// Where the host's descriptors begin: 512, or half of what the process may have open if that is
+/// less.
+pub fn floor() -> i32 {
+    // SAFETY: fills a structure of plain data.
+    let limit = unsafe {
+        let mut limit: libc::rlimit = core::mem::zeroed();
+        libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit);
+        limit.rlim_cur
+    };
+    (limit / 2).min(FLOOR as u64) as i32
+}
+
+/// Moves a descriptor of the host's out of the guest's way and hides it from the guest.
+pub fn out_of_the_way(fd: OwnedFd) -> OwnedFd {
+    // SAFETY: makes a descriptor, which nobody else has.
+    let fd = match unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, floor()) } {
+        // No room there: it works where it is, too.
+        -1 => fd,
+        // SAFETY: as above.
+        high => unsafe { OwnedFd::from_raw_fd(high) },
+    };
+    reserve(fd.as_raw_fd());
+    fd
+}
 
 /// Hides `fd` from the guest.
 pub fn reserve(fd: i32) {

@@ -30,9 +30,8 @@ pub struct VforkParent(UnixStream);
 /// Connects a parent and the child it is about to make.
 pub fn pair() -> Result<(VforkParent, VforkChild), Errno> {
     let (a, b) = UnixStream::pair().map_err(|e| Errno::of(&e))?;
-    fds::reserve(a.as_raw_fd());
-    fds::reserve(b.as_raw_fd());
-    Ok((VforkParent(a), VforkChild(b)))
+    let away = |end: UnixStream| UnixStream::from(fds::out_of_the_way(end.into()));
+    Ok((VforkParent(away(a)), VforkChild(away(b))))
 }
 
 impl Drop for VforkChild {
