@@ -70,7 +70,7 @@ pub fn is_hidden(dirfd: i32, path: &[u8]) -> bool {
     is_reserved_name(last(path))
         && absolute(dirfd, path).is_some_and(|full| {
             let parent = full.rsplitn(2, |&b| b == b'/').nth(1);
-            parent.is_some_and(|parent| is_descriptors(parent))
+            parent.is_some_and(is_descriptors)
         })
 }
 
