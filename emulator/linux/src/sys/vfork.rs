@@ -7,7 +7,6 @@
 //! side that wrote it: while the parent waits that is the host kernel alone, with the results of
 //! calls other guest threads are in, and those results are kept.
 
-use core::ops::Range;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
@@ -126,32 +125,32 @@ fn copy_page(
     if n != theirs.len() as isize {
         return Err(std::io::Error::last_os_error());
     }
-    for part in outside(kept, page, page + PAGE) {
-        let theirs = &theirs[(part.start - page) as usize..(part.end - page) as usize];
+    for (start, end) in outside(kept, page, page + PAGE) {
+        let theirs = &theirs[(start - page) as usize..(end - page) as usize];
         let mut ours = vec![0; theirs.len()];
-        if access::read(part.start, &mut ours).is_ok() && ours != theirs {
-            m.release_code(part.start, part.end);
+        if access::read(start, &mut ours).is_ok() && ours != theirs {
+            m.release_code(start, end);
             // The guest may write there: it is in a writable mapping.
-            let _ = access::write(part.start, theirs);
+            let _ = access::write(start, theirs);
         }
     }
     Ok(())
 }
 
 /// What of `start..end` lies outside of the ranges `kept`.
-fn outside(kept: &[(u64, u64)], start: u64, end: u64) -> Vec<Range<u64>> {
+fn outside(kept: &[(u64, u64)], start: u64, end: u64) -> Vec<(u64, u64)> {
     let mut inside: Vec<_> = kept.iter().filter(|k| k.0 < end && k.1 > start).collect();
     inside.sort_unstable();
     let mut parts = Vec::new();
     let mut at = start;
     for &&(from, to) in &inside {
         if from > at {
-            parts.push(at..from);
+            parts.push((at, from));
         }
         at = at.max(to);
     }
     if at < end {
-        parts.push(at..end);
+        parts.push((at, end));
     }
     parts
 }
@@ -169,9 +168,9 @@ mod tests {
 
     #[test]
     fn kept_ranges_are_left_out() {
-        assert_eq!(outside(&[], 10, 20), [10..20]);
-        assert_eq!(outside(&[(0, 10), (20, 30)], 10, 20), [10..20]);
+        assert_eq!(outside(&[], 10, 20), [(10, 20)]);
+        assert_eq!(outside(&[(0, 10), (20, 30)], 10, 20), [(10, 20)]);
         assert_eq!(outside(&[(0, 30)], 10, 20), []);
-        assert_eq!(outside(&[(15, 16), (5, 12), (11, 13), (19, 25)], 10, 20), [13..15, 16..19]);
+        assert_eq!(outside(&[(15, 16), (5, 12), (11, 13), (19, 25)], 10, 20), [(13, 15), (16, 19)]);
     }
 }
