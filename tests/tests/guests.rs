@@ -81,6 +81,11 @@ fn threads() {
 }
 
 #[test]
+fn shared() {
+    check("shared", include_str!("../guests/shared.c"));
+}
+
+#[test]
 fn futexes() {
     check("futexes", include_str!("../guests/futexes.c"));
 }

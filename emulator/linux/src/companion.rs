@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 use crate::attention;
 use crate::errno::check;
-use crate::sys::{fds, host_call};
+use crate::sys::{HostCall, fds, host_call};
 use crate::{Errno, SysResult};
 
 /// The host signal that gets a companion out of a call. The C library keeps it for itself and never
@@ -33,6 +33,17 @@ struct Job {
     ticket: u64,
     number: i64,
     args: [u64; 6],
+    after: Option<(i64, [u64; 6])>,
+}
+
+impl Job {
+    fn perform(&self) -> SysResult {
+        let result = host_call::companion_syscall(self.number, self.args);
+        if let (Ok(_), Some((number, args))) = (result, self.after) {
+            host_call::companion_syscall(number, args)?;
+        }
+        result
+    }
 }
 
 /// A call that was made: its ticket and its result.
@@ -132,8 +143,7 @@ impl Completions {
                         return;
                     }
                     for job in work {
-                        let result = host_call::syscall(job.number, &job.args, false);
-                        if report.send((job.ticket, result)).is_err() {
+                        if report.send((job.ticket, job.perform())).is_err() {
                             return;
                         }
                         announce(event);
@@ -149,8 +159,9 @@ impl Completions {
 
 impl Companion {
     /// Has a call made. What its arguments point to stays alive until the report.
-    pub fn submit(&self, ticket: u64, number: i64, args: [u64; 6]) -> Result<(), Errno> {
-        self.jobs.send(Job { ticket, number, args }).map_err(|_| Errno::EAGAIN)
+    pub fn submit(&self, ticket: u64, call: &HostCall) -> Result<(), Errno> {
+        let HostCall { number, args, after, .. } = *call;
+        self.jobs.send(Job { ticket, number, args, after }).map_err(|_| Errno::EAGAIN)
     }
 
     /// Interrupts the call in progress. May come too early: repeat until the report arrives.
@@ -193,11 +204,14 @@ fn blocked<R>(f: impl FnOnce() -> R) -> R {
     r
 }
 
-extern "C" fn ignore(_: i32, _: *mut libc::siginfo_t, _: *mut libc::c_void) {}
+extern "C" fn on_nudge(_: i32, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    // SAFETY: the kernel passes a valid context to an SA_SIGINFO handler.
+    host_call::leave_companion_call(unsafe { &mut *context.cast::<libc::ucontext_t>() });
+}
 
 /// Lets [`NUDGE`], and nothing else, interrupt this thread.
 fn accept_nudges() {
-    crate::signal::host::install_internal(NUDGE, ignore as *const () as usize, 0);
+    crate::signal::host::install_internal(NUDGE, on_nudge as *const () as usize, 0);
     mask(!crate::signal::bit(NUDGE) & !crate::signal::SYNCHRONOUS);
 }
 

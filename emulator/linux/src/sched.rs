@@ -7,7 +7,7 @@
 use crate::companion::{Companion, Completions};
 use crate::signal::{bit, deliver, host};
 use crate::sys::time::Deadline;
-use crate::sys::{HostCall, Row, SyscallContext, finish};
+use crate::sys::{HostCall, Row, SyscallContext, finish, host_call};
 use crate::{Abi, Errno, Machine, Process, SysResult, robust};
 
 /// A system call whose result is not known yet.
@@ -153,7 +153,7 @@ pub fn submit(ctx: &mut SyscallContext<'_>, call: HostCall) -> SysResult {
     }
     let thread = p.thread();
     if let Some(c) = &thread.companion {
-        c.submit(ticket, call.number, call.args)?;
+        c.submit(ticket, &call)?;
     }
     thread.wait = Some(Wait::Host(Box::new(HostWait {
         ticket,
@@ -394,7 +394,16 @@ impl Process {
             self.threads[i].wait = Some(Wait::Done(Ok(0)));
             woken += 1;
         }
-        woken
+        woken + self.wake_on_host(addr, count - woken, bitset)
+    }
+
+    /// Wakes threads that wait for `addr`, a word in private memory, on the host (`futex_waitv`).
+    fn wake_on_host(&self, addr: u64, count: u64, bitset: u32) -> u64 {
+        if count == 0 || !self.threads.iter().any(|t| t.waits_on_host_for(addr)) {
+            return 0;
+        }
+        let args = [addr, libc::FUTEX_WAKE_BITSET as u64, count, 0, 0, u64::from(bitset)];
+        host_call::syscall(libc::SYS_futex, args, false).unwrap_or(0)
     }
 
     /// Moves up to `count` waiters of `from` to `to`; how many.
@@ -409,7 +418,22 @@ impl Process {
             }
             moved += 1;
         }
-        moved
+        moved + self.requeue_on_host(from, to, count - moved)
+    }
+
+    fn requeue_on_host(&mut self, from: u64, to: u64, count: u64) -> u64 {
+        let mut waits = false;
+        for t in self.threads.iter_mut().filter(|t| t.waits_on_host_for(from)) {
+            waits = true;
+            if let Some(Wait::Host(w)) = &mut t.wait {
+                w.call.words.push(to);
+            }
+        }
+        if count == 0 || !waits {
+            return 0;
+        }
+        let args = [from, libc::FUTEX_REQUEUE as u64, 0, count, to, 0];
+        host_call::syscall(libc::SYS_futex, args, false).unwrap_or(0)
     }
 
     fn first_waiter(&self, addr: u64, bitset: u32) -> Option<usize> {
@@ -462,6 +486,11 @@ impl Process {
 }
 
 impl crate::Thread {
+    /// Whether its companion waits for the word at `addr`.
+    fn waits_on_host_for(&self, addr: u64) -> bool {
+        matches!(&self.wait, Some(Wait::Host(w)) if w.result.is_none() && w.call.words.contains(&addr))
+    }
+
     /// Whether it can use its turn.
     fn can_run(&self) -> bool {
         match &self.wait {

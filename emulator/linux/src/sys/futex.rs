@@ -2,7 +2,7 @@
 //!
 //! Words in private memory are waited for in the scheduler, by address: only threads of this process
 //! can wake them, and all of them run on one host thread. Words in shared memory, which other
-//! processes may know, are the host kernel's; a thread's companion waits there.
+//! processes may know, are the host kernel's: see [`futex_host`].
 //!
 //! Source of facts: kernel/futex/{waitwake,pi,requeue}.c, futex(2).
 
@@ -10,9 +10,9 @@ use emu_mem::access;
 
 use crate::abi::structs::{TIMESPEC, TIMESPEC64};
 use crate::sched::{FutexKind, FutexWait, Wait};
-use crate::sys::host_call::{Buffer, HostCall};
+use crate::sys::host_call::HostCall;
 use crate::sys::time::Deadline;
-use crate::sys::{SyscallContext, host_call};
+use crate::sys::{SyscallContext, futex_host, host_call};
 use crate::{Errno, Machine, Process, SysResult};
 
 /// Somebody waits for the lock in the kernel.
@@ -23,7 +23,7 @@ pub const OWNER_DIED: u32 = 0x4000_0000;
 pub const TID_MASK: u32 = 0x3fff_ffff;
 
 /// Commands (include/uapi/linux/futex.h).
-mod op {
+pub(super) mod op {
     pub const WAIT: i32 = 0;
     pub const WAKE: i32 = 1;
     pub const REQUEUE: i32 = 3;
@@ -76,41 +76,13 @@ fn run(ctx: &mut SyscallContext<'_>, time64: bool) -> Result<HostCall, Errno> {
         return among_threads(ctx, command, time64).map(HostCall::ready);
     }
     if pi && ctx.process.threads.len() > 1 {
-        // The host would take the calling host thread for the owner.
-        return Err(Errno::ENOSYS);
+        return futex_host::inheriting(ctx, command, time64, takes_two);
     }
-    on_host(ctx, command, time64, takes_two)
+    futex_host::call(ctx, command, time64, takes_two)
 }
 
-/// The host's own futex call.
-fn on_host(
-    ctx: &mut SyscallContext<'_>,
-    command: i32,
-    time64: bool,
-    takes_two: bool,
-) -> Result<HostCall, Errno> {
-    let [addr, operation, value, fourth, addr2, value3] = ctx.args;
-    if matches!(command, op::LOCK_PI | op::LOCK_PI2 | op::TRYLOCK_PI | op::UNLOCK_PI) {
-        ctx.prepare_write(addr, 4)?;
-    }
-    if takes_two {
-        ctx.prepare_write(addr2, 4)?;
-    }
-    let mut args = [addr, operation, value, fourth, addr2, value3];
-    if !waits(operation) || fourth == 0 {
-        return Ok(HostCall::new(libc::SYS_futex, args));
-    }
-    let raw = ctx.read_struct(fourth, if time64 { &TIMESPEC64 } else { &TIMESPEC })?;
-    let timeout = Buffer::input(raw.chunks(8).map(word).collect());
-    args[3] = timeout.address();
-    Ok(HostCall::new(libc::SYS_futex, args).with(timeout).then(|_, result| match result {
-        // One with a timeout does not start again after a handler.
-        Err(Errno::EINTR) => Err(Errno::ERESTARTNOHAND),
-        other => other,
-    }))
-}
-
-fn word(bytes: &[u8]) -> u64 {
+/// A little-endian word.
+pub(super) fn word(bytes: &[u8]) -> u64 {
     bytes.iter().rev().fold(0, |n, &b| n << 8 | u64::from(b))
 }
 

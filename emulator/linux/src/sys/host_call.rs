@@ -18,6 +18,9 @@ pub static PENDING: AtomicU32 = AtomicU32::new(0);
 
 core::arch::global_asm!(
     ".pushsection .text.emu_linux_host_call,\"ax\",@progbits",
+    ".globl emu_linux_host_call, emu_linux_host_call_begin, emu_linux_host_call_end",
+    ".globl emu_linux_host_call_refused",
+    ".globl emu_linux_companion_call, emu_linux_companion_call_begin",
     // rdi: number, rsi: six arguments.
     ".globl emu_linux_host_call",
     ".hidden emu_linux_host_call",
@@ -38,6 +41,18 @@ core::arch::global_asm!(
     "emu_linux_host_call_refused:",
     "mov rax, -513",
     "ret",
+    // The same for companions, which other signals than the guest's get out of a call.
+    "emu_linux_companion_call:",
+    "mov rax, rdi",
+    "mov r9, [rsi + 40]",
+    "mov r8, [rsi + 32]",
+    "mov r10, [rsi + 24]",
+    "mov rdx, [rsi + 16]",
+    "mov rdi, [rsi]",
+    "mov rsi, [rsi + 8]",
+    "emu_linux_companion_call_begin:",
+    "syscall",
+    "ret",
     ".popsection",
 );
 
@@ -46,6 +61,8 @@ unsafe extern "C" {
     static emu_linux_host_call_begin: u8;
     static emu_linux_host_call_end: u8;
     static emu_linux_host_call_refused: u8;
+    fn emu_linux_companion_call(number: i64, args: *const u64) -> i64;
+    static emu_linux_companion_call_begin: u8;
 }
 
 /// For host signal handlers, after they have set [`PENDING`]: if the interrupted code is about to
@@ -57,6 +74,25 @@ pub fn leave_before_blocking(context: &mut libc::ucontext_t) {
     if (begin..end).contains(rip) {
         *rip = &raw const emu_linux_host_call_refused as i64;
     }
+}
+
+/// For the handler that gets a companion out of a call: one that the kernel would start again
+/// (ERESTARTNOINTR), or that is about to start, returns [`Errno::ERESTARTNOINTR`] instead.
+pub fn leave_companion_call(context: &mut libc::ucontext_t) {
+    let rip = &mut context.uc_mcontext.gregs[libc::REG_RIP as usize];
+    if *rip == &raw const emu_linux_companion_call_begin as i64 {
+        *rip = &raw const emu_linux_host_call_refused as i64;
+    }
+}
+
+/// Makes a host system call on a companion; see [`syscall`].
+pub fn companion_syscall(number: i64, args: [u64; 6]) -> SysResult {
+    // SAFETY: as in `syscall`.
+    result(unsafe { emu_linux_companion_call(number, args.as_ptr()) })
+}
+
+fn result(r: i64) -> SysResult {
+    if (-4095..0).contains(&r) { Err(Errno(-r as i32)) } else { Ok(r as u64) }
 }
 
 /// Makes host system call `number`. `may_block`: it is not started when a signal is pending.
@@ -80,7 +116,7 @@ pub fn syscall(number: i64, args: &[u64; 6], may_block: bool) -> SysResult {
         }
         r
     };
-    if (-4095..0).contains(&r) { Err(Errno(-r as i32)) } else { Ok(r as u64) }
+    result(r)
 }
 
 /// When a buffer goes back to the guest.
@@ -143,12 +179,26 @@ pub struct HostCall {
     pub buffers: Vec<Buffer>,
     /// What is left to do after that.
     pub finish: Option<Finish>,
+    /// It has to be made by the thread's companion, whose id the kernel looks at.
+    pub own_thread: bool,
+    /// A call that the companion makes behind this one if it succeeds.
+    pub after: Option<(i64, [u64; 6])>,
+    /// Futex words in private memory that it waits for on the host.
+    pub words: Vec<u64>,
 }
 
 impl HostCall {
     /// A call without memory of its own.
     pub fn new(number: i64, args: [u64; 6]) -> HostCall {
-        HostCall { number, args, buffers: Vec::new(), finish: None }
+        HostCall {
+            number,
+            args,
+            buffers: Vec::new(),
+            finish: None,
+            own_thread: false,
+            after: None,
+            words: Vec::new(),
+        }
     }
 
     /// No call at all: the result is known.
@@ -172,6 +222,20 @@ impl HostCall {
     ) -> HostCall {
         self.finish = Some(Box::new(finish));
         self
+    }
+
+    /// Adds what to do after the call and what follows it already.
+    pub fn then_also(
+        mut self,
+        finish: impl FnOnce(&mut SyscallContext<'_>, SysResult) -> SysResult + 'static,
+    ) -> HostCall {
+        match self.finish.take() {
+            None => self.then(finish),
+            Some(first) => self.then(move |ctx, result| {
+                let result = first(ctx, result);
+                finish(ctx, result)
+            }),
+        }
     }
 
     /// Whether the kernel is called at all.

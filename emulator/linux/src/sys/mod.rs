@@ -19,6 +19,7 @@ pub mod fds;
 pub mod file;
 pub mod fork;
 pub mod futex;
+pub mod futex_host;
 pub mod host_call;
 pub mod id;
 pub mod ioctl;

@@ -28,6 +28,9 @@ const QUICK_IOCTLS: [u64; 9] = [
 
 /// Makes a host call if it is known not to wait; its result then.
 pub fn at_once(call: &HostCall) -> Option<SysResult> {
+    if call.own_thread {
+        return None;
+    }
     let [a, b, c, d, ..] = call.args;
     let wanted = |flag: i32, arg: u64| arg as i32 & flag != 0;
     let ready = match call.number {

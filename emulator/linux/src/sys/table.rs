@@ -7,8 +7,8 @@ use crate::abi::structs::*;
 use crate::sys::args::Arg::{self, *};
 use crate::sys::host_call::HostCall;
 use crate::sys::{
-    SyscallContext, dir, exec, fd, file, fork, futex, id, ioctl, ipc, mem, poll, process, signal,
-    socket, system, thread, time, vec,
+    SyscallContext, dir, exec, fd, file, fork, futex, futex_host, id, ioctl, ipc, mem, poll,
+    process, signal, socket, system, thread, time, vec,
 };
 use crate::{Abi, Errno, SysResult};
 
@@ -519,7 +519,7 @@ pub static ROWS: &[Row] = &[
     no("landlock_restrict_self", 446, 446, &[Fd, UInt], Errno::ENOSYS),
     no("memfd_secret", 447, 447, &[UInt], Errno::ENOSYS),
     no("process_mrelease", 448, 448, &[Fd, UInt], Errno::ENOSYS),
-    no("futex_waitv", 449, 449, &[Addr, UInt, UInt, Addr, Int], Errno::ENOSYS),
+    row("futex_waitv", 449, 449, &[Addr, UInt, UInt, Addr, Int], Host(futex_host::futex_waitv)).waits(Sys),
     no("set_mempolicy_home_node", 450, 450, &[ULong, ULong, ULong, ULong], Errno::ENOSYS),
     no("cachestat", 451, 451, &[Fd, Addr, Addr, UInt], Errno::ENOSYS),
     no("fchmodat2", 452, 452, &[DirFd, Path, Mode, UInt], Errno::ENOSYS),
