@@ -81,6 +81,11 @@ fn threads() {
 }
 
 #[test]
+fn aio() {
+    check("aio", include_str!("../guests/aio.c"));
+}
+
+#[test]
 fn shared() {
     check("shared", include_str!("../guests/shared.c"));
 }

@@ -2,7 +2,7 @@
 
 use crate::load::{self, LoadRequest};
 use crate::stack::MAX_STRING;
-use crate::sys::{SyscallContext, fds, fork, vfork};
+use crate::sys::{SyscallContext, aio, fds, fork, vfork};
 use crate::{Errno, Event, ExitStatus, SysResult, robust};
 
 /// The most pointers in an argument or environment list.
@@ -64,6 +64,7 @@ fn exec(ctx: &mut SyscallContext<'_>, path: Vec<u8>, argv: u64, envp: u64) -> Sy
         ctx.process.end_other_threads(ctx.machine);
     }
     robust::release(ctx.process, ctx.machine);
+    aio::destroy_all(ctx.process, ctx.machine);
     vfork::release_parent(ctx.process);
     fork::clear_handlers(ctx);
     let thread = ctx.process.thread();

@@ -10,6 +10,7 @@ use emu_mem::access;
 use crate::abi::layout::Struct;
 use crate::{Abi, Errno, Machine, Process, SysResult, Thread, attention, sched};
 
+pub mod aio;
 pub mod args;
 pub mod cmsg;
 pub mod dir;

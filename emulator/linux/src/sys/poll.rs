@@ -14,7 +14,11 @@ const SIGSET_SIZE: u64 = 8;
 const MAX_FDS: u64 = 1 << 20;
 
 /// The signal mask a call puts in force while it waits: address and size of the guest's.
-fn read_mask(ctx: &SyscallContext<'_>, addr: u64, size: u64) -> Result<Option<u64>, Errno> {
+pub(super) fn read_mask(
+    ctx: &SyscallContext<'_>,
+    addr: u64,
+    size: u64,
+) -> Result<Option<u64>, Errno> {
     if addr == 0 {
         return Ok(None);
     }
@@ -25,7 +29,7 @@ fn read_mask(ctx: &SyscallContext<'_>, addr: u64, size: u64) -> Result<Option<u6
 }
 
 /// Puts `mask` in force until a handler returns: a signal that waits already ends the call.
-fn check_waiting(ctx: &mut SyscallContext<'_>, mask: Option<u64>) -> Result<(), Errno> {
+pub(super) fn check_waiting(ctx: &mut SyscallContext<'_>, mask: Option<u64>) -> Result<(), Errno> {
     let Some(mask) = mask else { return Ok(()) };
     deliver::absorb(ctx.process);
     let signals = &ctx.thread().signals;
@@ -45,21 +49,23 @@ fn swap_mask(ctx: &mut SyscallContext<'_>, mask: u64) {
 }
 
 /// The mask as the host call takes it. Fault signals are never blocked on the host.
-fn host_mask(mask: Option<u64>) -> Option<Buffer> {
+pub(super) fn host_mask(mask: Option<u64>) -> Option<Buffer> {
     mask.map(|m| Buffer::input(Box::new([m & !SYNCHRONOUS])))
 }
 
-fn address(buffer: &Option<Buffer>) -> u64 {
+/// Its address, or null.
+pub(super) fn address(buffer: &Option<Buffer>) -> u64 {
     buffer.as_ref().map_or(0, Buffer::address)
 }
 
-fn keep(mut call: HostCall, buffer: Option<Buffer>) -> HostCall {
+/// Adds memory that lives as long as the call.
+pub(super) fn keep(mut call: HostCall, buffer: Option<Buffer>) -> HostCall {
     call.buffers.extend(buffer);
     call
 }
 
 /// A time to wait, converted; the kernel updates it with what is left.
-fn read_timeout(
+pub(super) fn read_timeout(
     ctx: &mut SyscallContext<'_>,
     guest: u64,
     shape: &'static Struct,
@@ -137,7 +143,12 @@ fn ppoll_with(ctx: &mut SyscallContext<'_>, shape: &'static Struct) -> Result<Ho
     }))
 }
 
-fn finish_masked(ctx: &mut SyscallContext<'_>, mask: Option<u64>, result: SysResult) -> SysResult {
+/// After a call with a mask of its own.
+pub(super) fn finish_masked(
+    ctx: &mut SyscallContext<'_>,
+    mask: Option<u64>,
+    result: SysResult,
+) -> SysResult {
     ctx.thread().signals.awaited = 0;
     if let (Some(mask), Err(Errno::EINTR)) = (mask, result) {
         swap_mask(ctx, mask);

@@ -7,7 +7,7 @@ use crate::abi::structs::*;
 use crate::sys::args::Arg::{self, *};
 use crate::sys::host_call::HostCall;
 use crate::sys::{
-    SyscallContext, dir, exec, fd, file, fork, futex, futex_host, id, ioctl, ipc, mem, poll,
+    SyscallContext, aio, dir, exec, fd, file, fork, futex, futex_host, id, ioctl, ipc, mem, poll,
     process, signal, socket, system, thread, time, vec,
 };
 use crate::{Abi, Errno, SysResult};
@@ -363,11 +363,11 @@ pub static ROWS: &[Row] = &[
     pass("sched_setaffinity", 203, 241, &[Tid, UInt, BufIn(1)]),
     pass("sched_getaffinity", 204, 242, &[Tid, UInt, BufOut(1)]),
     row("set_thread_area", 205, 243, &[Addr], Call(thread::set_thread_area)),
-    no("io_setup", 206, 245, &[UInt, Addr], Errno::ENOSYS),
-    no("io_destroy", 207, 246, &[ULong], Errno::ENOSYS),
-    no("io_getevents", 208, 247, &[ULong, Long, Long, Addr, Addr], Errno::ENOSYS),
-    no("io_submit", 209, 248, &[ULong, Long, Addr], Errno::ENOSYS),
-    no("io_cancel", 210, 249, &[ULong, Addr, Addr], Errno::ENOSYS),
+    row("io_setup", 206, 245, &[UInt, Addr], Call(aio::io_setup)),
+    row("io_destroy", 207, 246, &[ULong], Call(aio::io_destroy)),
+    row("io_getevents", 208, 247, &[ULong, Long, Long, Addr, Addr], Host(aio::io_getevents)).waits(Eintr),
+    row("io_submit", 209, 248, &[ULong, Long, Addr], Host(aio::io_submit)).waits(Eintr),
+    row("io_cancel", 210, 249, &[ULong, Addr, Addr], Call(aio::io_cancel)),
     row("get_thread_area", 211, 244, &[Addr], Call(thread::get_thread_area)),
     no("lookup_dcookie", 212, 253, &[Wide, BufOut(2), ULong], Errno::ENOSYS),
     pass("epoll_create", 213, 254, &[Int]),
@@ -490,7 +490,7 @@ pub static ROWS: &[Row] = &[
     no("pkey_alloc", 330, 381, &[ULong, ULong], Errno::ENOSPC),
     no("pkey_free", 331, 382, &[Int], Errno::EINVAL),
     row("statx", 332, 383, &[DirFd, Path, Int, UInt, Out(&STATX)], Call(file::statx)),
-    no("io_pgetevents", 333, 385, &[ULong, Long, Long, Addr, Addr, Addr], Errno::ENOSYS),
+    row("io_pgetevents", 333, 385, &[ULong, Long, Long, Addr, Addr, Addr], Host(aio::io_pgetevents)).waits(NoHandler),
     row("rseq", 334, 386, &[Addr, UInt, Int, UInt], Call(thread::rseq)),
     no("uretprobe", 335, N, &[], Errno::ENOSYS),
     no("uprobe", 336, N, &[], Errno::ENOSYS),
@@ -620,7 +620,7 @@ pub static ROWS: &[Row] = &[
     to("utimensat_time64", 412, &[DirFd, Path, In(&TIMESPEC64_2), Int], l::SYS_utimensat),
     row("pselect6_time64", N, 413, &[Int, Addr, Addr, Addr, Addr, Addr], Host(poll::pselect6_time64)).waits(NoHandler),
     row("ppoll_time64", N, 414, &[Addr, UInt, Addr, Addr, ULong], Host(poll::ppoll_time64)).waits(NoHandler),
-    no("io_pgetevents_time64", N, 416, &[ULong, Long, Long, Addr, Addr, Addr], Errno::ENOSYS),
+    row("io_pgetevents_time64", N, 416, &[ULong, Long, Long, Addr, Addr, Addr], Host(aio::io_pgetevents_time64)).waits(NoHandler),
     row("recvmmsg_time64", N, 417, &[Fd, Addr, UInt, UInt, Addr], Host(socket::recvmmsg)).waits(Sys),
     to("mq_timedsend_time64", 418, &[Fd, BufIn(2), ULong, UInt, In(&TIMESPEC64)], l::SYS_mq_timedsend).waits(Sys),
     to("mq_timedreceive_time64", 419, &[Fd, BufOut(2), ULong, Out(&INT), In(&TIMESPEC64)], l::SYS_mq_timedreceive).waits(Sys),
