@@ -68,25 +68,25 @@ static void *waits(void *arg)
 	return (void *)waitv(w, 4, 0, NULL, 0);
 }
 
-/* Changes a word and wakes until somebody has been woken, then the result of the waiter. */
+/* Wakes until somebody has been woken; the result of the waiter. */
 static void wake(const char *what, atomic_uint *word, int op, unsigned flag)
 {
 	pthread_t t;
 	void *r;
 	pthread_create(&t, NULL, waits, (void *)(uintptr_t)flag);
-	struct timespec short_time = {0, 20000000};
-	nanosleep(&short_time, NULL);
-	long woken = futex(word, op, 1, NULL, NULL, -1);
+	long woken;
+	while ((woken = futex(word, op, 1, NULL, NULL, -1)) == 0)
+		sched_yield();
 	pthread_join(t, &r);
 	printf("%s: woken %ld, index %ld\n", what, woken, (long)r);
 }
 
 static void *wakes_main(void *arg)
 {
-	struct timespec short_time = {0, 20000000};
-	nanosleep(&short_time, NULL);
-	mine[1] = 1;
-	return (void *)futex(&mine[1], FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+	long woken;
+	while ((woken = futex(&mine[1], FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0)) == 0)
+		sched_yield();
+	return (void *)woken;
 }
 
 static void handler(int s) { (void)s; }

@@ -86,6 +86,11 @@ fn aio() {
 }
 
 #[test]
+fn ldt() {
+    check("ldt", include_str!("../guests/ldt.c"));
+}
+
+#[test]
 fn shared() {
     check("shared", include_str!("../guests/shared.c"));
 }

@@ -1,5 +1,7 @@
-//! Segment selectors of i386 guests as the kernel manages them: the three thread-area entries of
-//! the descriptor table (GDT entries 12 to 14 on an x86-64 kernel).
+//! Segment selectors as the kernel manages them: the three thread-area entries of the descriptor
+//! table (GDT entries 12 to 14 on an x86-64 kernel), and the local descriptor table of a process.
+//!
+//! Source of facts: arch/x86/kernel/{tls,ldt}.c.
 
 use emu_x86::X86Cpu;
 use emu_x86::state::{TlsDescriptor, seg};
@@ -16,6 +18,8 @@ mod desc {
     pub const NOT_PRESENT: u32 = 1 << 5;
     /// Contents 0 or 1: data; 2 and 3: code.
     pub const CODE: u32 = 1 << 2;
+    pub const CONFORMING: u32 = 3 << 1;
+    pub const USEABLE: u32 = 1 << 6;
 }
 
 /// `struct user_desc`.
@@ -50,10 +54,13 @@ impl UserDesc {
     /// Whether it clears its entry: all zero, or only "read-only" and "not present" set.
     fn is_empty(&self) -> bool {
         let zero = self.base == 0 && self.limit == 0 && self.flags & 0x7f == 0;
-        let ldt = self.base == 0
-            && self.limit == 0
-            && self.flags & 0x7f == desc::READ_EXEC_ONLY | desc::NOT_PRESENT;
-        zero || ldt
+        zero || self.is_empty_ldt()
+    }
+
+    /// Whether it clears an entry of a local table.
+    fn is_empty_ldt(&self) -> bool {
+        let flags = desc::READ_EXEC_ONLY | desc::NOT_PRESENT;
+        self.base == 0 && self.limit == 0 && self.flags & 0x7f == flags
     }
 }
 
@@ -96,22 +103,63 @@ pub fn get_thread_area(cpu: &X86Cpu, entry: u32) -> Result<UserDesc, Errno> {
     Ok(UserDesc { entry, base: t.base, limit: t.limit, flags })
 }
 
+/// Entries of a local descriptor table.
+const LDT_ENTRIES: usize = 8192;
+
+/// `modify_ldt` with a new descriptor for `table`. The `first` form of the call knows no "useable" bit.
+pub fn set_ldt(table: &mut Vec<TlsDescriptor>, d: UserDesc, first: bool) -> Result<(), Errno> {
+    let entry = d.entry as usize;
+    if entry >= LDT_ENTRIES {
+        return Err(Errno::EINVAL);
+    }
+    let code = d.flags & desc::CODE != 0;
+    if d.flags & desc::CONFORMING == desc::CONFORMING && (first || d.flags & desc::NOT_PRESENT == 0)
+    {
+        return Err(Errno::EINVAL);
+    }
+    let mut new = TlsDescriptor::default();
+    if !(d.is_empty_ldt() || first && d.base == 0 && d.limit == 0) {
+        if d.flags & desc::SEG_32BIT == 0 || code && d.flags & desc::NOT_PRESENT == 0 {
+            return Err(no_such_segment());
+        }
+        let known = if first { desc::USEABLE - 1 } else { 2 * desc::USEABLE - 1 };
+        let limit = d.limit & 0xf_ffff;
+        new = TlsDescriptor { base: d.base, limit, flags: d.flags & known, pad: 0 };
+    }
+    table.resize(table.len().max(entry + 1), TlsDescriptor::default());
+    table[entry] = new;
+    Ok(())
+}
+
+/// Says once that a program wanted a segment that the emulator cannot execute or address by.
+#[cold]
+fn no_such_segment() -> Errno {
+    use std::sync::Once;
+    static SAID: Once = Once::new();
+    SAID.call_once(|| {
+        tracing::warn!("modify_ldt: code and 16-bit segments are refused with EINVAL");
+    });
+    Errno::EINVAL
+}
+
 /// Loads a selector as the kernel does for a program: an invalid one becomes null.
 pub fn load(cpu: &mut X86Cpu, segment: usize, selector: u16) {
     let entry = u32::from(selector >> 3);
-    let tls = entry.checked_sub(FIRST_TLS).and_then(|i| cpu.tls.get(i as usize)).copied();
-    let usable =
-        |t: &TlsDescriptor| *t != TlsDescriptor::default() && t.flags & desc::NOT_PRESENT == 0;
-    let (selector, base) = match (selector, tls) {
+    let own = if selector & 4 != 0 {
+        cpu.ldt.and_then(|ldt| ldt.get(entry as usize))
+    } else {
+        entry.checked_sub(FIRST_TLS).and_then(|i| cpu.tls.get(i as usize)).copied()
+    };
+    let (selector, base) = match (selector, own) {
         (0x2b | 0x23 | 0x33, _) => (selector, 0),
-        (s, Some(t)) if s & 4 == 0 && usable(&t) => (s, u64::from(t.base)),
+        (s, Some(t)) if t.is_present() => (s, u64::from(t.base)),
         _ => (0, 0),
     };
     cpu.selectors[segment] = selector;
     match segment {
         seg::FS => cpu.fs_base = base,
         seg::GS => cpu.gs_base = base,
-        s => cpu.seg_base[s & 3] = base,
+        _ => {}
     }
 }
 

@@ -42,16 +42,18 @@ fn page() -> String {
             }
             Run::Call(_) if row.name == "ptrace" => {
                 refused += 1;
-                "refused: EPERM, and the log says why".to_owned()
+                "refused: EPERM (the traced process would be the emulator; the log says so)"
+                    .to_owned()
             }
             Run::Call(_) | Run::Host(_) => {
                 own += 1;
                 "own".to_owned()
             }
-            Run::Refuse(e) => {
+            Run::Refuse(e, why) => {
+                assert!(!why.is_empty(), "{} has no reason", row.name);
                 refused += 1;
                 let name = syscalls::Errno::new(e.0).name().unwrap_or("?");
-                format!("refused: {name}")
+                format!("refused: {name} ({why})")
             }
         };
         let (a, b) = (number(row.x86_64), number(row.i386));

@@ -1,6 +1,7 @@
 //! The x86 CPU structure, shared by i386 and x86-64 guests.
 
 use core::mem::offset_of;
+use std::sync::{Mutex, MutexGuard};
 
 use emu_cpu::CpuHeader;
 
@@ -189,9 +190,28 @@ pub struct X86Cpu {
     pub x87: X87,
     /// Vector registers.
     pub vec: [VecReg; 16],
+    /// The local descriptor table, once the program has made one; its threads share it.
+    pub ldt: Option<&'static Ldt>,
 }
 
-/// A descriptor of the i386 thread area.
+/// A local descriptor table. It lives as long as the process, so that the CPU structure stays plain
+/// data.
+#[derive(Debug, Default)]
+pub struct Ldt(Mutex<Vec<TlsDescriptor>>);
+
+impl Ldt {
+    /// The entries up to the last that was ever set.
+    pub fn entries(&self) -> MutexGuard<'_, Vec<TlsDescriptor>> {
+        self.0.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// Entry `n`, if it was ever set.
+    pub fn get(&self, n: usize) -> Option<TlsDescriptor> {
+        self.entries().get(n).copied()
+    }
+}
+
+/// A descriptor of the i386 thread area or of the local descriptor table.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TlsDescriptor {
@@ -203,6 +223,63 @@ pub struct TlsDescriptor {
     pub flags: u32,
     /// Unused.
     pub pad: u32,
+}
+
+impl TlsDescriptor {
+    /// Bits of `flags`.
+    const SEG_32BIT: u32 = 1;
+    const CONTENTS: u32 = 3 << 1;
+    const CODE: u32 = 2 << 1;
+    const READ_EXEC_ONLY: u32 = 1 << 3;
+    const LIMIT_IN_PAGES: u32 = 1 << 4;
+    const NOT_PRESENT: u32 = 1 << 5;
+    const USEABLE: u32 = 1 << 6;
+
+    /// Whether nothing is there.
+    pub fn is_empty(&self) -> bool {
+        *self == TlsDescriptor::default()
+    }
+
+    /// Whether a selector that names it can be loaded.
+    pub fn is_present(&self) -> bool {
+        !self.is_empty() && self.flags & Self::NOT_PRESENT == 0
+    }
+
+    /// Whether it describes code.
+    pub fn is_code(&self) -> bool {
+        self.flags & Self::CODE != 0
+    }
+
+    /// Whether it cannot be written, or if it is code, only be executed.
+    pub fn is_restricted(&self) -> bool {
+        self.flags & Self::READ_EXEC_ONLY != 0
+    }
+
+    /// The last byte's offset.
+    pub fn last(&self) -> u32 {
+        if self.flags & Self::LIMIT_IN_PAGES != 0 { self.limit << 12 | 0xfff } else { self.limit }
+    }
+
+    /// As it lies in the processor's table (arch/x86/include/asm/desc.h, `fill_ldt`).
+    pub fn raw(&self) -> u64 {
+        if self.is_empty() {
+            return 0;
+        }
+        let bit = |flag: u32, at: u32| u32::from(self.flags & flag != 0) << at;
+        // Accessed, a user's, of the program's level.
+        let kind =
+            1 << 8 | u32::from(!self.is_restricted()) << 9 | (self.flags & Self::CONTENTS) << 9;
+        let high = self.base >> 16 & 0xff
+            | kind
+            | 7 << 12
+            | u32::from(self.flags & Self::NOT_PRESENT == 0) << 15
+            | self.limit & 0xf_0000
+            | bit(Self::USEABLE, 20)
+            | bit(Self::SEG_32BIT, 22)
+            | bit(Self::LIMIT_IN_PAGES, 23)
+            | self.base & 0xff00_0000;
+        u64::from(high) << 32 | u64::from(self.base << 16 | self.limit & 0xffff)
+    }
 }
 
 impl Default for X86Cpu {
@@ -231,6 +308,7 @@ impl Default for X86Cpu {
                 last_dp: 0,
             },
             vec: [VecReg::default(); 16],
+            ldt: None,
         }
     }
 }
@@ -265,6 +343,7 @@ impl X86Cpu {
             scratch: self.scratch,
             x87: self.x87.clone(),
             vec: self.vec,
+            ldt: self.ldt,
         }
     }
 

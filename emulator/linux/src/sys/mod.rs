@@ -142,7 +142,7 @@ pub fn begin(ctx: &mut SyscallContext<'_>) -> Begun {
             Ok(call) => Begun::Host(call),
             Err(e) => Begun::Done(Err(interrupted(ctx.row, descriptor_first(ctx, e)))),
         },
-        Run::Refuse(errno) => Begun::Done(Err(errno)),
+        Run::Refuse(errno, _) => Begun::Done(Err(errno)),
     }
 }
 

@@ -4,9 +4,54 @@ use crate::segments::{self, UserDesc};
 use crate::sys::SyscallContext;
 use crate::{Abi, Errno, SysResult};
 
-/// `modify_ldt`: as a kernel without local descriptor tables (CONFIG_MODIFY_LDT_SYSCALL).
-pub fn modify_ldt(_ctx: &mut SyscallContext<'_>) -> SysResult {
-    Err(Errno::ENOSYS)
+/// `modify_ldt`. Its result is an `int` also where results are wider.
+pub fn modify_ldt(ctx: &mut SyscallContext<'_>) -> SysResult {
+    match ldt_call(ctx) {
+        Err(e) if ctx.abi == Abi::X86_64 => Ok(u64::from(e.value() as u32)),
+        other => other,
+    }
+}
+
+fn ldt_call(ctx: &mut SyscallContext<'_>) -> SysResult {
+    const READ: i32 = 0;
+    const WRITE_FIRST_FORM: i32 = 1;
+    const READ_DEFAULT: i32 = 2;
+    const WRITE: i32 = 0x11;
+    /// Bytes of a table, and of the kernel's empty default table.
+    const TABLE: u64 = 8 * 8192;
+    const DEFAULT: u64 = 128;
+    let (function, at, len) = (ctx.int(0), ctx.args[1], ctx.args[2]);
+    let table = ctx.process.cpu().ldt;
+    match function {
+        READ => {
+            let Some(table) = table else { return Ok(0) };
+            let mut raw: Vec<u8> =
+                table.entries().iter().flat_map(|d| d.raw().to_le_bytes()).collect();
+            raw.resize(len.min(TABLE) as usize, 0);
+            ctx.write(at, &raw)?;
+            Ok(raw.len() as u64)
+        }
+        READ_DEFAULT => {
+            let len = len.min(DEFAULT);
+            ctx.write(at, &vec![0; len as usize])?;
+            Ok(len)
+        }
+        WRITE_FIRST_FORM | WRITE => {
+            if len != 16 {
+                return Err(Errno::EINVAL);
+            }
+            let mut raw = [0; 16];
+            ctx.read(at, &mut raw)?;
+            let desc = UserDesc::from_bytes(raw);
+            let table = table.unwrap_or_else(|| Box::leak(Box::default()));
+            segments::set_ldt(&mut table.entries(), desc, function == WRITE_FIRST_FORM)?;
+            for thread in &mut ctx.process.threads {
+                thread.cpu.ldt = Some(table);
+            }
+            Ok(0)
+        }
+        _ => Err(Errno::ENOSYS),
+    }
 }
 
 /// `arch_prctl`.
@@ -106,11 +151,6 @@ pub fn get_robust_list(ctx: &mut SyscallContext<'_>) -> SysResult {
 /// `membarrier`: one thread runs guest code, so the host's answer is the guest's.
 pub fn membarrier(ctx: &mut SyscallContext<'_>) -> SysResult {
     ctx.host(libc::SYS_membarrier, ctx.args)
-}
-
-/// `rseq`: as a kernel without restartable sequences.
-pub fn rseq(_ctx: &mut SyscallContext<'_>) -> SysResult {
-    Err(Errno::ENOSYS)
 }
 
 /// `sched_yield`: the turn of the next thread.

@@ -1,14 +1,14 @@
 //! Segment selectors: loading, checking, describing.
 //!
-//! The descriptor table is the one Linux shows to user code: flat code and data segments, and three
-//! thread-area entries. There is no local descriptor table.
+//! The descriptor tables are those Linux shows to user code: flat code and data segments, three
+//! thread-area entries, and the local table a program has made. Only FS and GS can have a base.
 
 use emu_cpu::CpuHeader;
 use emu_ir::TrapKind;
 
 use super::x86;
 use crate::X86Cpu;
-use crate::state::seg;
+use crate::state::{TlsDescriptor, seg};
 
 /// GDT entries, as Linux numbers them on x86-64.
 mod entry {
@@ -19,16 +19,9 @@ mod entry {
     pub const TLS_LAST: u64 = 14;
 }
 
-/// Bits of Linux's `user_desc` flags.
-mod user_desc {
-    pub const CONTENTS_CODE: u32 = 2 << 1;
-    pub const READ_EXEC_ONLY: u32 = 1 << 3;
-    pub const LIMIT_IN_PAGES: u32 = 1 << 4;
-    pub const NOT_PRESENT: u32 = 1 << 5;
-}
-
 /// What a selector refers to.
 struct Descriptor {
+    present: bool,
     base: u64,
     limit: u32,
     code: bool,
@@ -39,45 +32,53 @@ struct Descriptor {
 }
 
 fn flat(code: bool, rights: u32) -> Descriptor {
-    Descriptor { base: 0, limit: u32::MAX, code, readable: true, writable: !code, rights }
+    Descriptor {
+        present: true,
+        base: 0,
+        limit: u32::MAX,
+        code,
+        readable: true,
+        writable: !code,
+        rights,
+    }
 }
 
 /// The descriptor `selector` names, if user code may use it.
 fn descriptor(cpu: &X86Cpu, selector: u64) -> Option<Descriptor> {
+    let n = selector >> 3;
     if selector & 4 != 0 {
-        return None;
+        return cpu.ldt?.get(n as usize).and_then(described);
     }
-    match selector >> 3 {
+    match n {
         entry::CODE32 => Some(flat(true, 0x00cf_fb00)),
         entry::DATA => Some(flat(false, 0x00cf_f300)),
         entry::CODE64 => Some(flat(true, 0x00af_fb00)),
-        n @ entry::TLS_FIRST..=entry::TLS_LAST => {
-            let t = cpu.tls[(n - entry::TLS_FIRST) as usize];
-            if t.flags & user_desc::NOT_PRESENT != 0 || (t.base, t.limit, t.flags) == (0, 0, 0) {
-                return None;
-            }
-            let pages = t.flags & user_desc::LIMIT_IN_PAGES != 0;
-            let code = t.flags & user_desc::CONTENTS_CODE != 0;
-            let restricted = t.flags & user_desc::READ_EXEC_ONLY != 0;
-            let kind = if code { 0xb } else { 3 } - if restricted { 2 } else { 0 };
-            let granularity = if pages { 0x0080_0000 } else { 0 };
-            Some(Descriptor {
-                base: u64::from(t.base),
-                limit: if pages { t.limit << 12 | 0xfff } else { t.limit },
-                code,
-                readable: !(code && restricted),
-                writable: !code && !restricted,
-                rights: 0x0040_f000 | kind << 8 | granularity,
-            })
-        }
+        entry::TLS_FIRST..=entry::TLS_LAST => described(cpu.tls[(n - entry::TLS_FIRST) as usize]),
         _ => None,
     }
+}
+
+/// What an entry that a program has made describes.
+fn described(t: TlsDescriptor) -> Option<Descriptor> {
+    (!t.is_empty()).then(|| Descriptor {
+        present: t.is_present(),
+        base: u64::from(t.base),
+        limit: t.last(),
+        code: t.is_code(),
+        readable: !(t.is_code() && t.is_restricted()),
+        writable: !t.is_code() && !t.is_restricted(),
+        rights: (t.raw() >> 32) as u32 & 0x00ff_ff00,
+    })
 }
 
 fn load(cpu: &mut X86Cpu, number: u64, selector: u64, long_mode: bool) {
     let selector = selector & 0xffff;
     let n = number as usize;
     let null = selector & !3 == 0;
+    if !null && descriptor(cpu, selector).is_some_and(|d| !d.present) {
+        cpu.hdr.raise(TrapKind::BusError);
+        return;
+    }
     let base = if null {
         // SS must not be null in 32-bit code; in 64-bit user code it must not either (RPL 3).
         if n == seg::SS { None } else { Some(0) }
@@ -85,6 +86,8 @@ fn load(cpu: &mut X86Cpu, number: u64, selector: u64, long_mode: bool) {
         descriptor(cpu, selector)
             .filter(|d| if n == seg::SS { d.writable } else { d.readable })
             .map(|d| d.base)
+            // Accesses through the other segments do not look at a base.
+            .filter(|&base| base == 0 || long_mode || matches!(n, seg::FS | seg::GS))
     };
     let Some(base) = base else {
         cpu.hdr.raise(TrapKind::Protection);
@@ -94,7 +97,6 @@ fn load(cpu: &mut X86Cpu, number: u64, selector: u64, long_mode: bool) {
     match n {
         seg::FS => cpu.fs_base = base,
         seg::GS => cpu.gs_base = base,
-        _ if !long_mode => cpu.seg_base[n & 3] = base,
         _ => {}
     }
 }
