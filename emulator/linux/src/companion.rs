@@ -38,9 +38,9 @@ struct Job {
 
 impl Job {
     fn perform(&self) -> SysResult {
-        let result = host_call::companion_syscall(self.number, self.args);
+        let result = host_call::companion_syscall(self.number, &self.args);
         if let (Ok(_), Some((number, args))) = (result, self.after) {
-            host_call::companion_syscall(number, args)?;
+            host_call::companion_syscall(number, &args)?;
         }
         result
     }

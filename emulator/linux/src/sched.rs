@@ -403,7 +403,7 @@ impl Process {
             return 0;
         }
         let args = [addr, libc::FUTEX_WAKE_BITSET as u64, count, 0, 0, u64::from(bitset)];
-        host_call::syscall(libc::SYS_futex, args, false).unwrap_or(0)
+        host_call::syscall(libc::SYS_futex, &args, false).unwrap_or(0)
     }
 
     /// Moves up to `count` waiters of `from` to `to`; how many.
@@ -433,7 +433,7 @@ impl Process {
             return 0;
         }
         let args = [from, libc::FUTEX_REQUEUE as u64, 0, count, to, 0];
-        host_call::syscall(libc::SYS_futex, args, false).unwrap_or(0)
+        host_call::syscall(libc::SYS_futex, &args, false).unwrap_or(0)
     }
 
     fn first_waiter(&self, addr: u64, bitset: u32) -> Option<usize> {

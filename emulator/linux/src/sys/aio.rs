@@ -45,7 +45,7 @@ pub fn io_setup(ctx: &mut SyscallContext<'_>) -> SysResult {
     let [events, id_at, ..] = ctx.args;
     let word = ctx.read_word(id_at)?;
     let mut id = word;
-    syscall(libc::SYS_io_setup, [events, &raw mut id as u64, 0, 0, 0, 0], false)?;
+    syscall(libc::SYS_io_setup, &[events, &raw mut id as u64, 0, 0, 0, 0], false)?;
     let placed = move_ring(ctx, id);
     let at = *placed.as_ref().unwrap_or(&id);
     if let Err(e) = placed.and_then(|id| ctx.write_word(id_at, id)) {
@@ -64,7 +64,7 @@ fn move_ring(ctx: &mut SyscallContext<'_>, ring: u64) -> Result<u64, Errno> {
     let reserved = MapRequest::anonymous(Place::Anywhere, len, Prot::NONE);
     let at = mm::map(ctx.process, ctx.machine, &reserved)?;
     let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
-    if let Err(e) = syscall(libc::SYS_mremap, [ring, len, len, flags as u64, at, 0], false) {
+    if let Err(e) = syscall(libc::SYS_mremap, &[ring, len, len, flags as u64, at, 0], false) {
         mm::unmap(ctx.process, ctx.machine, at, at + len)?;
         return Err(e);
     }
@@ -75,7 +75,7 @@ fn move_ring(ctx: &mut SyscallContext<'_>, ring: u64) -> Result<u64, Errno> {
 
 /// Destroys a context, and the guest's view of its ring with it.
 fn destroy(p: &mut Process, m: &mut dyn Machine, id: u64) -> SysResult {
-    syscall(libc::SYS_io_destroy, [id, 0, 0, 0, 0, 0], false)?;
+    syscall(libc::SYS_io_destroy, &[id, 0, 0, 0, 0, 0], false)?;
     let ring = m.space().find(id).filter(|(_, _, g)| &*g.name == RING).map(|(s, e, _)| (s, e));
     if let Some((start, end)) = ring {
         mm::forget(p, m, start, end);
@@ -159,7 +159,7 @@ pub fn io_submit(ctx: &mut SyscallContext<'_>) -> Result<HostCall, Errno> {
     }
     if let (Some(e), true) = (failed, blocks.is_empty()) {
         // A context that does not exist is the error to report.
-        return syscall(libc::SYS_io_submit, [id, 0, 0, 0, 0, 0], false).and(Err(e));
+        return syscall(libc::SYS_io_submit, &[id, 0, 0, 0, 0, 0], false).and(Err(e));
     }
     let count = if (count as i64) < 0 { count } else { blocks.len() as u64 };
     let blocks = Buffer::input(blocks.into_boxed_slice());

@@ -122,7 +122,7 @@ fn wait_for(lock: Lock) -> HostCall {
 
 /// Takes a lock for the run thread, which has the first thread's id.
 fn try_lock(addr: u64) -> SysResult {
-    syscall(libc::SYS_futex, [addr, op::TRYLOCK_PI as u64, 0, 0, 0, 0], false)
+    syscall(libc::SYS_futex, &[addr, op::TRYLOCK_PI as u64, 0, 0, 0, 0], false)
 }
 
 /// `futex_waitv`. All words are waited for on the host; wake-ups of private ones go there, too

@@ -86,7 +86,7 @@ pub fn leave_companion_call(context: &mut libc::ucontext_t) {
 }
 
 /// Makes a host system call on a companion; see [`syscall`].
-pub fn companion_syscall(number: i64, args: [u64; 6]) -> SysResult {
+pub fn companion_syscall(number: i64, args: &[u64; 6]) -> SysResult {
     // SAFETY: as in `syscall`.
     result(unsafe { emu_linux_companion_call(number, args.as_ptr()) })
 }
