@@ -3,39 +3,18 @@
 use emu_ir::Effects;
 use emu_mem::{MemFault, access};
 
-use crate::{CpuHeader, X87Use};
+use crate::{CpuHeader, MemWatch, X87Use};
 
 /// A helper: gets the CPU structure and up to four arguments (0 where absent).
 ///
 /// A helper that fails raises a trap in the header and returns; it must not have changed guest
 /// state before (string instructions: exactly the part that completed). Helpers access guest
-/// memory only through [`read_guest`] and [`write_guest`], or `emu_mem::access` plus the hook.
+/// memory only through [`read_guest`] and [`write_guest`], or `emu_mem::access` plus a [`crate::Reporter`].
 ///
 /// # Safety
 /// The pointer is the header of a live CPU structure of the architecture the helper belongs to,
 /// not otherwise borrowed.
 pub type HelperFn = unsafe extern "C" fn(*mut CpuHeader, u64, u64, u64, u64) -> u64;
-
-/// Reports an access a helper made: (cpu, address, size, data, is_write, before).
-/// `before` is true ahead of the access (writes: data is what will be written; reads: null).
-pub type MemHook = unsafe extern "C" fn(*mut CpuHeader, u64, u64, *const u8, bool, bool);
-
-/// Who wants to know of the accesses helpers make.
-#[derive(Clone, Copy, Debug)]
-pub struct MemWatch {
-    /// Gets each access.
-    pub access: MemHook,
-    /// Where nobody wants more than the number of accesses, a helper that makes many at once may
-    /// give it here instead: (cpu, loads, stores).
-    pub count: Option<unsafe extern "C" fn(*mut CpuHeader, u64, u64)>,
-}
-
-impl MemWatch {
-    /// For somebody who gets each access.
-    pub const fn each(access: MemHook) -> MemWatch {
-        MemWatch { access, count: None }
-    }
-}
 
 /// A row of an architecture's helper table; IR names helpers by row number.
 #[derive(Clone, Copy, Debug)]
@@ -52,57 +31,42 @@ pub struct HelperDesc {
 
 /// Reads guest memory for a helper and reports the access.
 pub fn read_guest(cpu: &mut CpuHeader, addr: u64, buf: &mut [u8]) -> Result<(), MemFault> {
-    match cpu.mem_hook {
-        None => access::read(addr, buf),
-        Some(&MemWatch { access: hook, .. }) => {
-            access::read(addr, buf)?;
-            let (len, data) = (buf.len() as u64, buf.as_ptr());
-            // SAFETY: the hook was installed by the engine that owns this CPU.
-            unsafe {
-                hook(cpu, addr, len, data, false, true);
-                hook(cpu, addr, len, data, false, false);
-            }
-            Ok(())
-        }
+    access::read(addr, buf)?;
+    if let Some(watch) = cpu.mem_hook {
+        watch.reporter(cpu).loaded(cpu, addr, buf);
     }
+    Ok(())
 }
 
 /// Writes guest memory for a helper and reports the access.
 pub fn write_guest(cpu: &mut CpuHeader, addr: u64, data: &[u8]) -> Result<(), MemFault> {
-    match cpu.mem_hook {
-        None => {
-            // All or nothing: a write that straddles into a bad page must not be half done.
-            if let Some(page) = second_page(addr, data.len()) {
-                access::probe_write(addr)?;
-                access::probe_write(page)?;
-            }
-            access::write(addr, data)
-        }
-        Some(&MemWatch { access: hook, .. }) => {
-            access::probe_write(addr)?;
-            if let Some(page) = second_page(addr, data.len()) {
-                access::probe_write(page)?;
-            }
-            // SAFETY: the hook was installed by the engine that owns this CPU.
-            unsafe { hook(cpu, addr, data.len() as u64, data.as_ptr(), true, true) };
-            access::write(addr, data)?;
-            // SAFETY: as above.
-            unsafe { hook(cpu, addr, data.len() as u64, data.as_ptr(), true, false) };
-            Ok(())
-        }
+    // All or nothing: a write that straddles into a bad page must not be half done.
+    let second = second_page(addr, data.len());
+    if second.is_some() || cpu.mem_hook.is_some() {
+        access::probe_write(addr)?;
     }
+    if let Some(page) = second {
+        access::probe_write(page)?;
+    }
+    if let Some(watch) = cpu.mem_hook {
+        watch.reporter(cpu).storing(cpu, addr, data);
+    }
+    access::write(addr, data)?;
+    if let Some(watch) = cpu.mem_hook {
+        watch.reporter(cpu).stored(cpu, addr, data);
+    }
+    Ok(())
 }
 
 /// Whether a helper may make many accesses at once, to tell their number by [`report_bulk`].
 pub fn may_bulk(cpu: &CpuHeader) -> bool {
-    cpu.mem_hook.is_none_or(|w| w.count.is_some())
+    cpu.mem_hook.is_none_or(MemWatch::only_counts)
 }
 
 /// Reports accesses a helper made at once.
 pub fn report_bulk(cpu: &mut CpuHeader, loads: u64, stores: u64) {
-    if let Some(count) = cpu.mem_hook.and_then(|w| w.count) {
-        // SAFETY: it was installed by the engine that owns this CPU.
-        unsafe { count(cpu, loads, stores) };
+    if let Some(watch) = cpu.mem_hook {
+        watch.count(loads, stores);
     }
 }
 

@@ -6,7 +6,7 @@
 use core::arch::asm;
 use core::ffi::c_void;
 
-use emu_cpu::{CpuHeader, MemWatch, lend, withheld};
+use emu_cpu::{CpuHeader, MemCall, MemWatch, lend, withheld};
 use emu_ir::{HookCell, HookKind, HookSite};
 use plugin_api::abi::{self, PandaCpu, kind};
 
@@ -81,15 +81,27 @@ pub(crate) unsafe fn call_hook(
     });
 }
 
-/// What helpers are to report under `plan`.
-pub(crate) fn watch(plan: &Plan) -> Option<&'static MemWatch> {
-    static EACH: MemWatch = MemWatch::each(helper_access);
-    static NUMBERS: MemWatch = MemWatch { access: helper_access, count: Some(helper_accesses) };
-    match (plan.watches_memory(), plan.hooks_memory()) {
-        (false, _) => None,
-        (true, false) => Some(&NUMBERS),
-        (true, true) => Some(&EACH),
+/// What helpers are to do about their accesses, under a plan that keeps these subscriptions and counters
+/// alive.
+pub(crate) fn watch(plan: &Plan) -> Option<Box<MemWatch>> {
+    if !plan.watches_memory() {
+        return None;
     }
+    // SAFETY: a counter's owner keeps the number alive until blocks no longer count it.
+    let mut watch = unsafe { MemWatch::counting(&plan.loads, &plan.stores) };
+    for &kind in &HookKind::ALL[HookKind::BeforeRead as usize..] {
+        for sub in plan.hook(kind) {
+            let call = MemCall {
+                cell: &raw const sub.cell,
+                withheld: withheld(sub.reads_regs(), sub.writes_regs()),
+                counts_calls: plan.count_calls,
+                when: sub.when(),
+            };
+            // SAFETY: the plan keeps the subscription; the registry got its function with its kind.
+            unsafe { watch.call(kind, call) };
+        }
+    }
+    Some(Box::new(watch))
 }
 
 /// Adds `events` to counters.
@@ -99,60 +111,6 @@ fn count(counters: &[(usize, u64)], events: u64) {
         unsafe {
             let cell = cell as *mut u64;
             *cell = (*cell).wrapping_add(amount.wrapping_mul(events));
-        }
-    }
-}
-
-/// Accesses a helper made at once, where they are only counted.
-///
-/// # Safety
-/// `cpu` is run by an engine.
-unsafe extern "C" fn helper_accesses(cpu: *mut CpuHeader, loads: u64, stores: u64) {
-    // SAFETY: the engine sets the pointer before it runs the CPU.
-    let shared = unsafe { Shared::of(cpu) };
-    // SAFETY: the engine keeps the plan it set for as long as the CPU runs.
-    let plan = unsafe { &*shared.plan.get() };
-    count(&plan.loads, loads);
-    count(&plan.stores, stores);
-}
-
-/// Called by helpers for every access they make while somebody watches memory.
-///
-/// # Safety
-/// `cpu` is run by an engine; `data` points to `size` bytes or is null.
-pub(crate) unsafe extern "C" fn helper_access(
-    cpu: *mut CpuHeader,
-    addr: u64,
-    size: u64,
-    data: *const u8,
-    write: bool,
-    before: bool,
-) {
-    // SAFETY: the engine sets the pointer before it runs the CPU.
-    let shared = unsafe { Shared::of(cpu) };
-    // SAFETY: the engine keeps the plan it set for as long as the CPU runs.
-    let plan = unsafe { &*shared.plan.get() };
-    let (hook, counters) = match (write, before) {
-        (false, true) => (HookKind::BeforeRead, &[][..]),
-        (false, false) => (HookKind::AfterRead, &plan.loads[..]),
-        (true, true) => (HookKind::BeforeWrite, &[][..]),
-        (true, false) => (HookKind::AfterWrite, &plan.stores[..]),
-    };
-    count(counters, 1);
-    let list = plan.hook(hook);
-    if list.is_empty() {
-        return;
-    }
-    let data = if hook == HookKind::BeforeRead { core::ptr::null() } else { data };
-    // SAFETY: the CPU is alive; the function type belongs to these four kinds, and the function that
-    // stands in for a removed one ignores its arguments.
-    unsafe {
-        (*cpu).park_mxcsr();
-        let pc = (*cpu).insn_pc;
-        for sub in list.iter().filter(|s| s.due(addr, size)) {
-            sub.cell.calls.set(sub.cell.calls.get() + 1);
-            let f: abi::MemFn = core::mem::transmute(sub.cell.func.get());
-            f(sub.cell.user.get() as *mut _, sub.lend(cpu), pc, addr, size, data);
         }
     }
 }

@@ -11,11 +11,11 @@ use emu_ir::{HookCell, HookKind, HookSite, Inst, Op, Ty, When};
 
 use crate::Unsupported;
 use crate::alloc::{BUDGET, CALLER_SAVED, cpu_mem};
-use crate::asm::{Alu, Mem, R10, RAX, RCX, RSP, Reg, Rm};
+use crate::asm::{Alu, Mem, NOREG, R10, RAX, RCX, RSP, Reg, Rm};
 use crate::calls::{ARGS, Arg, Callee};
 use crate::compile::Compiler;
 use crate::mxcsr::{self, Place};
-use crate::state::{NOROOT, SAVED, SAVED_VECTORS, SCRATCH};
+use crate::state::{Home, Kind, NOROOT, SAVED, SAVED_VECTORS, SCRATCH, spill_offset};
 
 /// Host conditions.
 const BELOW: u8 = 2;
@@ -66,15 +66,27 @@ impl Compiler<'_> {
             self.count_call(t);
         }
         let (mut args, n) = self.hook_args(i, &site);
+        // A spill slot must last until the call.
+        let mut held = None;
         if i.a.is_some() {
             args[3] = Arg::Val(i.a, self.block.insts[i.a.index()].ty);
             if i.b.is_some() {
-                let data = self.hook_data(i)?;
-                self.store_data(data);
-                self.st.release(i.b.index());
+                let spilled = self.spilled_data(i)?;
+                args[5] = Arg::Frame(spilled.unwrap_or(SCRATCH));
+                if spilled.is_none() {
+                    let data = self.hook_data(i)?;
+                    self.store_data(data);
+                    self.st.release(i.b.index());
+                } else {
+                    held = Some(i.b.index());
+                }
             }
         }
-        self.call_to(Callee::Through(site.cell as u64), &args[..n], site.writes_regs)
+        self.call_to(Callee::Through(site.cell as u64), &args[..n], site.writes_regs)?;
+        if let Some(v) = held {
+            self.st.release(v);
+        }
+        Ok(())
     }
 
     /// The arguments of a hook's callback but for the address, and how many there are.
@@ -127,6 +139,24 @@ impl Compiler<'_> {
             Some(c) if c as i64 == i64::from(c as i32) => Ok(Data::Const(c)),
             _ => Ok(Data::Gpr(self.gpr(i.b)?)),
         }
+    }
+
+    /// Where in the frame what a memory hook reports is, or goes to because it is still needed after the
+    /// call: the offset from rsp.
+    fn spilled_data(&mut self, i: &Inst) -> Result<Option<i32>, Unsupported> {
+        let r = self.root_of(i.b);
+        if r == NOROOT {
+            return Err(Unsupported::Malformed);
+        }
+        let root = *self.st.root(r);
+        let own = root.kind == Kind::Plain && root.class.is_int() && root.slots == 0;
+        if own && root.home == Home::None && root.reg != NOREG && self.st.left[i.b.index()] > 1 {
+            self.evict(r)?;
+        }
+        Ok(match self.st.root(r).home {
+            Home::Spill(n) if own => Some(spill_offset(n)),
+            _ => None,
+        })
     }
 
     /// Puts it where the callback finds it.

@@ -3,9 +3,9 @@
 use core::arch::asm;
 use std::cell::RefCell;
 
-use emu_cpu::{CodeSource, CpuHeader, GuestArch, LiftOptions, Trap};
+use emu_cpu::{CodeSource, CpuHeader, GuestArch, LiftOptions, MemWatch, Trap};
 use emu_interp::{Interp, MXCSR_ALL_MASKED};
-use emu_ir::{HookSite, TrapKind};
+use emu_ir::{HookCell, HookSite, TrapKind};
 use emu_x86::fxsave::{self, FxLayout};
 use emu_x86::{Mode, X86_64, X86Cpu, lift_block, mxcsr};
 
@@ -304,15 +304,24 @@ thread_local! {
     static SEEN: RefCell<Vec<(u64, u64, bool, bool)>> = const { RefCell::new(Vec::new()) };
 }
 
+/// The user data says which kind of access it is.
 unsafe extern "C" fn record(
+    kind: usize,
     _: *mut CpuHeader,
+    _: u64,
     addr: u64,
     size: u64,
     _: *const u8,
-    write: bool,
-    before: bool,
 ) {
-    SEEN.with_borrow_mut(|s| s.push((addr, size, write, before)));
+    SEEN.with_borrow_mut(|s| s.push((addr, size, kind & 2 != 0, kind & 1 == 0)));
+}
+
+/// Reports each access.
+fn each() -> &'static MemWatch {
+    let cell = |n| HookCell::new(record as *const () as usize, n);
+    let cells = Box::leak(Box::new([0, 1, 2, 3].map(cell)));
+    // SAFETY: the cells stay; the function is of the type.
+    Box::leak(Box::new(unsafe { MemWatch::each(cells) }))
 }
 
 #[test]
@@ -329,8 +338,7 @@ fn stores_are_reported_to_the_memory_hook() {
         let mut cpu = X86Cpu::default();
         cpu.gpr[6] = pages.addr();
         cpu.x87.valid = 1;
-        static WATCH: emu_cpu::MemWatch = emu_cpu::MemWatch::each(record);
-        cpu.hdr.mem_hook = Some(&WATCH);
+        cpu.hdr.mem_hook = Some(each());
         SEEN.with_borrow_mut(Vec::clear);
         assert_eq!(run(&mut cpu, Mode::Bits64, code), None);
         let a = pages.addr();

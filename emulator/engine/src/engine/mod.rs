@@ -5,7 +5,7 @@ mod translate;
 
 use std::rc::Rc;
 
-use emu_cpu::{CpuHeader, GuestArch, LiftOptions, Trap};
+use emu_cpu::{CpuHeader, GuestArch, LiftOptions, MemWatch, Trap};
 use emu_interp::{Interp, MXCSR_ALL_MASKED};
 use emu_ir::pass::Optimizer;
 use emu_ir::{Block, HookKind, TrapKind};
@@ -92,6 +92,8 @@ pub struct Engine {
     optimizer: Optimizer,
     blocks: BlockMap,
     plan: Rc<Plan>,
+    /// What helpers do about their accesses under that plan.
+    watch: Option<Box<MemWatch>>,
     /// What insn_translate said, per page and pc, in the present epoch.
     verdicts: PcMap<PcMap<Verdict>>,
     /// How insn_translate was answered in the present epoch.
@@ -125,6 +127,7 @@ impl Engine {
             optimizer: Optimizer::default(),
             blocks: BlockMap::new(),
             plan: Rc::default(),
+            watch: None,
             verdicts: PcMap::default(),
             answers: Answers::default(),
             x87_unmasked: false,
@@ -278,13 +281,15 @@ impl Engine {
             (*cpu).budget = budget;
             (*cpu).retire_base = retired.wrapping_add(budget as u64) as i64;
             (*cpu).retire_adjust = 0;
-            (*cpu).mem_hook = events::watch(&self.plan);
+            // It changes between runs only.
+            (*cpu).mem_hook = self.watch.as_deref().map(|w| &*core::ptr::from_ref(w));
             self.shared.running.set(cpu);
             self.shared.plan.set(Rc::as_ptr(&self.plan));
             self.shared.settled.set(retired);
             self.arch.fp_enter(cpu);
             attention::enter(cpu);
             let stop = self.dispatch(cpu);
+            (*cpu).mem_hook = None;
             attention::leave(cpu);
             self.arch.fp_leave(cpu);
             self.shared.settle_counters();
@@ -455,6 +460,7 @@ impl Engine {
         drop((registry, counters));
         // Blocks name cells that the old plan keeps alive.
         self.drop_all();
+        self.watch = events::watch(&plan);
         self.plan = Rc::new(plan);
         self.answers = Answers::default();
         self.expect_callbacks();

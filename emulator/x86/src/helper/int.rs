@@ -119,22 +119,17 @@ fn watched<T>(
     replaced: impl FnOnce(u128) -> u128,
     operation: impl FnOnce() -> Result<T, MemFault>,
 ) -> Result<T, MemFault> {
-    let Some(hook) = cpu.mem_hook.map(|w| w.access) else { return operation() };
+    let Some(watch) = cpu.mem_hook else { return operation() };
     access::probe_write(addr)?;
     access::probe_write(addr.wrapping_add(len as u64 - 1))?;
     let mut old = [0; 16];
     access::read(addr, &mut old[..len])?;
     let new = replaced(u128::from_le_bytes(old)).to_le_bytes();
-    let size = len as u64;
-    // SAFETY: the hook was installed by the engine that owns this CPU; the arrays are live.
-    unsafe {
-        hook(cpu, addr, size, old.as_ptr(), false, true);
-        hook(cpu, addr, size, old.as_ptr(), false, false);
-        hook(cpu, addr, size, new.as_ptr(), true, true);
-    }
+    let reporter = watch.reporter(cpu);
+    reporter.loaded(cpu, addr, &old[..len]);
+    reporter.storing(cpu, addr, &new[..len]);
     let result = operation()?;
-    // SAFETY: as above.
-    unsafe { hook(cpu, addr, size, new.as_ptr(), true, false) };
+    reporter.stored(cpu, addr, &new[..len]);
     Ok(result)
 }
 

@@ -4,8 +4,9 @@
 //! segment, mode (bit 0: `repne`; bit 1: linear addresses are 32 bits). On a fault the registers
 //! show exactly the elements done, as on the processor.
 
-use emu_cpu::{CpuHeader, may_bulk, read_guest, report_bulk, write_guest};
+use emu_cpu::{CpuHeader, Reporter, may_bulk, report_bulk, write_guest};
 use emu_ir::{FlagKind, Ty};
+use emu_mem::access::{self, Scalar};
 use emu_mem::{MemFault, bulk};
 
 use super::x86;
@@ -62,6 +63,24 @@ impl Rep {
         self.set(cpu, n, new);
     }
 
+    /// Does something at the offsets of `n` elements, up to one that fails; how many were done.
+    #[inline(always)]
+    fn each(
+        &self,
+        n: u64,
+        mut element: impl FnMut(u64) -> Result<(), MemFault>,
+    ) -> (u64, Result<(), MemFault>) {
+        let step = if self.down { self.size.wrapping_neg() } else { self.size };
+        let mut offset = 0u64;
+        for done in 0..n {
+            if let Err(fault) = element(offset) {
+                return (done, Err(fault));
+            }
+            offset = offset.wrapping_add(step);
+        }
+        (n, Ok(()))
+    }
+
     fn take(&self, cpu: &mut X86Cpu, elements: u64) {
         let left = cpu.gpr[gpr::RCX].wrapping_sub(elements);
         self.set(cpu, gpr::RCX, left);
@@ -89,15 +108,68 @@ impl Rep {
         };
         fits(index, self.mask) && fits(at, self.linear_mask)
     }
+}
 
-    fn load(&self, cpu: &mut X86Cpu, at: u64) -> Result<u64, MemFault> {
-        let mut bytes = [0u8; 8];
-        read_guest(&mut cpu.hdr, at, &mut bytes[..self.size as usize])?;
-        Ok(u64::from_le_bytes(bytes))
+/// What the elements are.
+trait Element: Scalar + Into<u64> {
+    fn low(v: u64) -> Self;
+}
+
+macro_rules! elements {
+    ($($ty:ty)*) => {$(
+        impl Element for $ty {
+            fn low(v: u64) -> $ty {
+                v as $ty
+            }
+        }
+    )*};
+}
+elements!(u8 u16 u32 u64);
+
+/// Calls a function for the type of the elements.
+macro_rules! by_size {
+    ($f:ident($r:expr $(, $arg:expr)*)) => {
+        match $r.size {
+            1 => $f::<u8>($r $(, $arg)*),
+            2 => $f::<u16>($r $(, $arg)*),
+            4 => $f::<u32>($r $(, $arg)*),
+            _ => $f::<u64>($r $(, $arg)*),
+        }
+    };
+}
+
+/// Accesses the elements, and reports that if somebody wants to know.
+#[derive(Clone, Copy)]
+struct Memory(Option<Reporter<'static>>);
+
+impl Memory {
+    fn new(cpu: &mut X86Cpu) -> Memory {
+        Memory(cpu.hdr.mem_hook.map(|watch| watch.reporter(&mut cpu.hdr)))
     }
 
-    fn store(&self, cpu: &mut X86Cpu, at: u64, v: u64) -> Result<(), MemFault> {
-        write_guest(&mut cpu.hdr, at, &v.to_le_bytes()[..self.size as usize])
+    /// How many of `count` elements may be done before the registers show it: all, if they are in one
+    /// piece and nobody looks.
+    fn unseen(self, count: u64, contiguous: impl FnOnce(u64) -> bool) -> u64 {
+        let seen = self.0.is_some_and(|reporter| reporter.shows_registers());
+        if !seen && contiguous(count) { count } else { 1 }
+    }
+
+    #[inline(always)]
+    fn load<T: Element>(self, cpu: &mut X86Cpu, at: u64) -> Result<u64, MemFault> {
+        let v: T = match self.0 {
+            None => access::load(at)?,
+            Some(reporter) => reporter.load(&mut cpu.hdr, at)?,
+        };
+        Ok(v.into())
+    }
+
+    #[inline(always)]
+    fn store<T: Element>(self, cpu: &mut X86Cpu, at: u64, v: u64) -> Result<(), MemFault> {
+        match self.0 {
+            // All or nothing, at the border of two pages too.
+            None => write_guest(&mut cpu.hdr, at, &v.to_le_bytes()[..size_of::<T>()]),
+            Some(reporter) => reporter.store(&mut cpu.hdr, at, T::low(v)),
+        }
     }
 }
 
@@ -141,15 +213,27 @@ pub unsafe extern "C" fn movs(
             }
             return p.fault.map_or(Ok(()), Err);
         }
-        while r.count(cpu) != 0 {
-            let v = r.load(cpu, r.source(cpu))?;
-            r.store(cpu, r.destination(cpu), v)?;
-            r.advance(cpu, gpr::RSI, 1);
-            r.advance(cpu, gpr::RDI, 1);
-            r.take(cpu, 1);
-        }
-        Ok(())
+        by_size!(move_each(r, cpu))
     })
+}
+
+fn move_each<T: Element>(r: Rep, cpu: &mut X86Cpu) -> Result<(), MemFault> {
+    let memory = Memory::new(cpu);
+    while r.count(cpu) != 0 {
+        let (src, dst) = (r.source(cpu), r.destination(cpu));
+        let n = memory.unseen(r.count(cpu), |n| {
+            r.contiguous(cpu, gpr::RSI, src, n) && r.contiguous(cpu, gpr::RDI, dst, n)
+        });
+        let (done, result) = r.each(n, |offset| {
+            let v = memory.load::<T>(cpu, src.wrapping_add(offset))?;
+            memory.store::<T>(cpu, dst.wrapping_add(offset), v)
+        });
+        r.advance(cpu, gpr::RSI, done);
+        r.advance(cpu, gpr::RDI, done);
+        r.take(cpu, done);
+        result?;
+    }
+    Ok(())
 }
 
 /// `rep stos`.
@@ -179,13 +263,22 @@ pub unsafe extern "C" fn stos(
             }
             return p.fault.map_or(Ok(()), Err);
         }
-        while r.count(cpu) != 0 {
-            r.store(cpu, r.destination(cpu), value)?;
-            r.advance(cpu, gpr::RDI, 1);
-            r.take(cpu, 1);
-        }
-        Ok(())
+        by_size!(store_each(r, cpu, value))
     })
+}
+
+fn store_each<T: Element>(r: Rep, cpu: &mut X86Cpu, value: u64) -> Result<(), MemFault> {
+    let memory = Memory::new(cpu);
+    while r.count(cpu) != 0 {
+        let dst = r.destination(cpu);
+        let n = memory.unseen(r.count(cpu), |n| r.contiguous(cpu, gpr::RDI, dst, n));
+        let (done, result) =
+            r.each(n, |offset| memory.store::<T>(cpu, dst.wrapping_add(offset), value));
+        r.advance(cpu, gpr::RDI, done);
+        r.take(cpu, done);
+        result?;
+    }
+    Ok(())
 }
 
 /// `rep lods`.
@@ -202,20 +295,23 @@ pub unsafe extern "C" fn lods(
     // SAFETY: the caller's promise.
     let cpu = unsafe { x86(cpu) };
     let r = Rep::new(cpu, size, ab, base, mode);
-    run(cpu, r, |cpu| {
-        while r.count(cpu) != 0 {
-            let v = r.load(cpu, r.source(cpu))?;
-            let rax = cpu.gpr[gpr::RAX];
-            cpu.gpr[gpr::RAX] = match r.size {
-                1 => rax & !0xff | v,
-                2 => rax & !0xffff | v,
-                _ => v,
-            };
-            r.advance(cpu, gpr::RSI, 1);
-            r.take(cpu, 1);
-        }
-        Ok(())
-    })
+    run(cpu, r, |cpu| by_size!(load_each(r, cpu)))
+}
+
+fn load_each<T: Element>(r: Rep, cpu: &mut X86Cpu) -> Result<(), MemFault> {
+    let memory = Memory::new(cpu);
+    while r.count(cpu) != 0 {
+        let v = memory.load::<T>(cpu, r.source(cpu))?;
+        let rax = cpu.gpr[gpr::RAX];
+        cpu.gpr[gpr::RAX] = match r.size {
+            1 => rax & !0xff | v,
+            2 => rax & !0xffff | v,
+            _ => v,
+        };
+        r.advance(cpu, gpr::RSI, 1);
+        r.take(cpu, 1);
+    }
+    Ok(())
 }
 
 /// The common part of `cmps` and `scas`: compares until the condition fails or the count is used
@@ -255,14 +351,17 @@ pub unsafe extern "C" fn cmps(
     // SAFETY: the caller's promise.
     let cpu = unsafe { x86(cpu) };
     let r = Rep::new(cpu, size, ab, base, mode);
-    run(cpu, r, |cpu| {
-        compare(cpu, r, |cpu| {
-            let b = r.load(cpu, r.destination(cpu))?;
-            let a = r.load(cpu, r.source(cpu))?;
-            r.advance(cpu, gpr::RSI, 1);
-            r.advance(cpu, gpr::RDI, 1);
-            Ok((a, b))
-        })
+    run(cpu, r, |cpu| by_size!(compare_each(r, cpu)))
+}
+
+fn compare_each<T: Element>(r: Rep, cpu: &mut X86Cpu) -> Result<(), MemFault> {
+    let memory = Memory::new(cpu);
+    compare(cpu, r, |cpu| {
+        let b = memory.load::<T>(cpu, r.destination(cpu))?;
+        let a = memory.load::<T>(cpu, r.source(cpu))?;
+        r.advance(cpu, gpr::RSI, 1);
+        r.advance(cpu, gpr::RDI, 1);
+        Ok((a, b))
     })
 }
 
@@ -280,12 +379,15 @@ pub unsafe extern "C" fn scas(
     // SAFETY: the caller's promise.
     let cpu = unsafe { x86(cpu) };
     let r = Rep::new(cpu, size, ab, base, mode);
-    run(cpu, r, |cpu| {
-        let a = cpu.gpr[gpr::RAX] & r.ty().mask();
-        compare(cpu, r, |cpu| {
-            let b = r.load(cpu, r.destination(cpu))?;
-            r.advance(cpu, gpr::RDI, 1);
-            Ok((a, b))
-        })
+    run(cpu, r, |cpu| by_size!(scan_each(r, cpu)))
+}
+
+fn scan_each<T: Element>(r: Rep, cpu: &mut X86Cpu) -> Result<(), MemFault> {
+    let memory = Memory::new(cpu);
+    let a = cpu.gpr[gpr::RAX] & r.ty().mask();
+    compare(cpu, r, |cpu| {
+        let b = memory.load::<T>(cpu, r.destination(cpu))?;
+        r.advance(cpu, gpr::RDI, 1);
+        Ok((a, b))
     })
 }
