@@ -2,7 +2,7 @@
 //!
 //! The entries are data, in `programs/table/*.toml`. Each one runs natively, under the host, and
 //! under the host with plugins; stdout, stderr and status of the three must be equal.
-//! `--write docs/compatibility.md` keeps the table of results.
+//! `--write docs/compatibility.md` keeps the table of results; entries that are not run keep their rows.
 
 mod install;
 mod report;
@@ -15,7 +15,7 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, ensure};
 use clap::Parser;
 
-use report::{Outcome, Row};
+use report::{Document, Outcome, Row};
 use run::{Mode, Runner};
 use table::Table;
 
@@ -51,6 +51,7 @@ fn main() -> anyhow::Result<ExitCode> {
     let cli = Cli::parse();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the workspace")?;
     let mut table = Table::read(&root.join("programs/table"))?;
+    let names: Vec<_> = table.programs.iter().map(|p| p.name.clone()).collect();
     table.select(&cli.names, cli.ci)?;
     if cli.list {
         for p in &table.programs {
@@ -80,17 +81,22 @@ fn main() -> anyhow::Result<ExitCode> {
         scratch: std::env::temp_dir().join(format!("programs-{}", std::process::id())),
         keep: cli.keep,
     };
+    let mut document = match &cli.write {
+        Some(path) => Some(Document::read(path, version(root))?),
+        None => None,
+    };
     let mut rows = Vec::new();
     for program in &table.programs {
         let row = check(&runner, &table, program, cli.no_plugins)
             .with_context(|| format!("entry {}", program.name))?;
         println!("{}", row.line());
-        rows.push(row);
         // A run that is broken off leaves what it has.
-        if let Some(path) = &cli.write {
-            std::fs::write(path, report::document(&rows, &table))
+        if let (Some(path), Some(document)) = (&cli.write, &mut document) {
+            document.set(&row);
+            std::fs::write(path, document.text(&names, &table.normalizers))
                 .with_context(|| path.display().to_string())?;
         }
+        rows.push(row);
     }
     if !cli.keep {
         let _ = std::fs::remove_dir_all(&runner.scratch);
@@ -103,6 +109,17 @@ fn main() -> anyhow::Result<ExitCode> {
         count(|o| matches!(o, Outcome::Skipped(_)))
     );
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The commit the host is built from; with `+` if something but documents differs from it.
+fn version(root: &Path) -> String {
+    let git = |args: &[&str]| {
+        let out = Command::new("git").args(args).current_dir(root).output().ok()?;
+        out.status.success().then(|| String::from_utf8_lossy(&out.stdout).trim().to_owned())
+    };
+    let Some(commit) = git(&["rev-parse", "--short", "HEAD"]) else { return "-".into() };
+    let changed = git(&["status", "--porcelain", "--", ".", ":!docs"]);
+    commit + if changed.is_some_and(|c| !c.is_empty()) { "+" } else { "" }
 }
 
 /// Runs one entry in every mode.

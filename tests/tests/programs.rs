@@ -51,6 +51,18 @@ fn bash_features() {
 }
 
 #[test]
+fn arguments_are_seen_by_other_guests() {
+    // Those of a child that started a program, and of one that was only forked.
+    let script = "rm -f p; mkfifo p; A=1 sh -c 'read x <p' marker & \
+                  until tr '\\0' ' ' </proc/$!/cmdline | grep ^sh; do :; done; \
+                  tr '\\0' '\\n' </proc/$!/environ | grep ^A=; \
+                  (read x <p) & tr '\\0' ' ' </proc/$!/cmdline | head -c 8; echo; \
+                  kill %1 %2";
+    let dir = TempDir::new();
+    Case::bash(script).dir(dir.path()).same_as_native();
+}
+
+#[test]
 fn scripts_and_python() {
     let dir = TempDir::new();
     let script = dir.path().join("script");

@@ -7,7 +7,7 @@
 //!
 //! Layers, from the outside in:
 //! * [`process`], [`thread`] — the state of the guest process and of its threads;
-//! * [`elf`], [`load`], [`stack`], [`vdso`] — what `execve` does;
+//! * [`elf`], [`load`], [`stack`], [`vdso`], [`title`] — what `execve` does;
 //! * [`mm`] — the guest's address space;
 //! * [`signal`] — queues, delivery, frames;
 //! * [`sched`], [`companion`] — turns of guest threads, blocking calls on host threads;
@@ -35,6 +35,7 @@ pub mod signal;
 pub mod stack;
 pub mod sys;
 pub mod thread;
+pub mod title;
 mod trap;
 pub mod vdso;
 

@@ -18,7 +18,7 @@ use crate::elf::{self, ElfError, Image};
 use crate::mm::{self, MapRequest, Place};
 use crate::process::Program;
 use crate::stack::{self, StackSpec, at};
-use crate::{Abi, Errno, Event, Machine, Process, vdso};
+use crate::{Abi, Errno, Event, Machine, Process, title, vdso};
 
 /// Why a program cannot be run.
 #[derive(Debug, thiserror::Error)]
@@ -355,7 +355,8 @@ impl Prepared {
             comm: name[..name.len().min(15)].to_vec(),
             entry,
         };
-        set_host_name(&p.program.comm);
+        title::set_name(&p.program.comm);
+        title::set_arguments(p);
         reset_cpu(p.cpu(), abi, start, stack.sp);
         Ok(())
     }
@@ -513,15 +514,6 @@ fn reset_cpu(cpu: &mut X86Cpu, abi: Abi, pc: u64, sp: u64) {
         cpu.selectors[seg::DS] = 0x2b;
         cpu.selectors[seg::ES] = 0x2b;
     }
-}
-
-/// Gives the host process the guest's name, which `ps` and `/proc/self/comm` show.
-pub fn set_host_name(comm: &[u8]) {
-    let mut name = [0u8; 16];
-    let n = comm.len().min(15);
-    name[..n].copy_from_slice(&comm[..n]);
-    // SAFETY: PR_SET_NAME reads at most 16 bytes.
-    unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
 }
 
 /// Announces the program that [`Prepared::commit`] loaded.

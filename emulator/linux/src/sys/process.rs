@@ -298,7 +298,7 @@ pub fn prctl(ctx: &mut SyscallContext<'_>) -> SysResult {
                 }
                 name.push(b[0]);
             }
-            crate::load::set_host_name(&name);
+            crate::title::set_name(&name);
             ctx.process.program.comm = name;
             Ok(0)
         }
