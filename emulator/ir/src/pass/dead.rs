@@ -2,7 +2,7 @@
 
 use super::{number_table, touch, val_table};
 use crate::flags::{ALL, FlagMask};
-use crate::op::ValTable;
+use crate::inst::ValTable;
 use crate::{Block, Inst, Op, Operand, Target, Val};
 
 /// Buffers of the backward sweep.

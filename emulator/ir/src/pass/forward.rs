@@ -3,7 +3,7 @@
 use super::fold::{FlagDef, Folded, fold, fold_binary, read_flags};
 use super::slots::{Known, Slots};
 use super::{number_table, touch};
-use crate::op::ValTable;
+use crate::inst::ValTable;
 use crate::{Block, Inst, Op, Operand, Target, Ty, Val};
 
 /// Buffers of the forward sweep.

@@ -12,7 +12,7 @@ mod fold;
 mod forward;
 mod slots;
 
-use crate::op::ValTable;
+use crate::inst::ValTable;
 use crate::{Block, HookSite, Op, Target, Val};
 
 /// A pass by name.
