@@ -59,8 +59,8 @@ pub struct CpuHeader {
     pub mxcsr: u32,
     /// Scratch of generated code.
     pub mxcsr_host: u32,
-    /// Unused.
-    pub pad2: u32,
+    /// Not 0 while the guest has a SIMD exception unmasked.
+    pub simd_unmasked: u32,
     /// For the use of the tiers.
     pub tier: [u64; 2],
 }
@@ -99,6 +99,8 @@ pub mod slots {
     pub const MXCSR: u32 = offset_of!(CpuHeader, mxcsr) as u32;
     /// [`CpuHeader::mxcsr_host`].
     pub const MXCSR_HOST: u32 = offset_of!(CpuHeader, mxcsr_host) as u32;
+    /// [`CpuHeader::simd_unmasked`].
+    pub const SIMD_UNMASKED: u32 = offset_of!(CpuHeader, simd_unmasked) as u32;
     /// [`CpuHeader::tier`].
     pub const TIER: u32 = offset_of!(CpuHeader, tier) as u32;
     /// Generated code's base register points here.
@@ -146,7 +148,7 @@ impl Default for CpuHeader {
             mxcsr_parked: 0,
             mxcsr: 0,
             mxcsr_host: 0,
-            pad2: 0,
+            simd_unmasked: 0,
             tier: [0; 2],
         }
     }

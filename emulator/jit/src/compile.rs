@@ -4,7 +4,7 @@ use emu_cpu::{GuestArch, slots};
 use emu_ir::{Block, Inst, Op, Ty, Val};
 
 use crate::Unsupported;
-use crate::alloc::BUDGET;
+use crate::alloc::{BUDGET, cpu_mem};
 use crate::analyze::{Analysis, NEVER};
 use crate::asm::{Alu, Asm, Reg, Rm};
 use crate::exits::{Exit, Pending, Target};
@@ -93,6 +93,8 @@ pub struct Buffers {
     pub(crate) exit_vector_moves: Vec<(Reg, Reg)>,
     /// What the block wants in vector registers where it is entered.
     pub(crate) wants: Vectors,
+    /// Whether an op may raise SIMD exceptions.
+    pub(crate) simd: bool,
     /// Where the block begins when that is the case.
     pub(crate) head: usize,
     /// Places where the block can fault.
@@ -122,6 +124,8 @@ pub struct Compiler<'a> {
     pub(crate) exit_moves: &'a mut Vec<PinMove>,
     pub(crate) exit_vector_moves: &'a mut Vec<(Reg, Reg)>,
     pub(crate) wants: &'a mut Vectors,
+    /// Whether an op may raise SIMD exceptions.
+    simd: &'a mut bool,
     pub(crate) head: &'a mut usize,
     pub(crate) faults: &'a mut Vec<FaultPoint>,
     pub(crate) fault_snaps: &'a mut Vec<Snap>,
@@ -189,6 +193,7 @@ impl<'a> Compiler<'a> {
             exit_moves: &mut b.exit_moves,
             exit_vector_moves: &mut b.exit_vector_moves,
             wants: &mut b.wants,
+            simd: &mut b.simd,
             head: &mut b.head,
             faults: &mut b.faults,
             fault_snaps: &mut b.fault_snaps,
@@ -356,7 +361,7 @@ impl<'a> Compiler<'a> {
     /// The way in, and the budget check.
     fn emit_head(&mut self) {
         for n in members(*self.wants) {
-            self.vec_load(part(n), home(n), crate::alloc::cpu_mem(self.vectors.slot(n)));
+            self.vec_load(part(n), home(n), cpu_mem(self.vectors.slot(n)));
         }
         *self.head = self.asm.len();
         let n = self.block.insns.len() as i32;
@@ -364,6 +369,12 @@ impl<'a> Compiler<'a> {
         let at = self.asm.jcc(8);
         let flags = self.flag_snaps();
         self.pending.push(Pending::budget(at, flags));
+        *self.simd = self.block.insts.iter().any(|i| i.op == Op::Vec && i.vec_op().uses_mxcsr());
+        if *self.simd && self.target.simd_checks {
+            self.asm.alu_imm(Alu::Cmp, Ty::I32, Rm::M(cpu_mem(slots::SIMD_UNMASKED)), 0);
+            let at = self.asm.jcc(5);
+            self.pending.push(Pending::budget(at, flags));
+        }
     }
 
     /// Guest instructions of the block.

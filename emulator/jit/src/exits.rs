@@ -82,6 +82,8 @@ pub struct Target {
     pub mask: u32,
     /// What moves the x87 state, if x87 instructions become the host's.
     pub x87: Option<Movers>,
+    /// Blocks that may raise SIMD exceptions look first if one is unmasked.
+    pub simd_checks: bool,
 }
 
 /// r10 at `leave` for an indirect branch whose target is not in the table; pc is in the header.

@@ -117,6 +117,8 @@ pub(crate) struct CodeBlock {
     pub incoming: u32,
     pub pc: u64,
     pub insns: u32,
+    /// It has ops that may raise SIMD exceptions.
+    pub simd: bool,
     pub valid: bool,
 }
 
@@ -175,6 +177,8 @@ pub struct Jit {
     movers: Option<Movers>,
     /// Whether x87 instructions become the host's.
     x87: bool,
+    /// Whether blocks that may raise SIMD exceptions look first if one is unmasked.
+    simd_checks: bool,
     generation: u64,
     stats: JitStats,
 }
@@ -217,6 +221,7 @@ impl Jit {
             density: Density::default(),
             movers: None,
             x87: true,
+            simd_checks: false,
             generation: 0,
             stats: JitStats::default(),
         };
@@ -326,6 +331,21 @@ impl Jit {
         }
     }
 
+    /// Blocks that may raise SIMD exceptions are from now on left at once, as if the budget did not
+    /// cover them, while the guest has one unmasked ([`CpuHeader::simd_unmasked`]). The first call
+    /// drops all code.
+    pub fn check_simd(&mut self) {
+        if !self.simd_checks {
+            self.simd_checks = true;
+            self.flush();
+        }
+    }
+
+    /// Whether the block has ops that may raise SIMD exceptions.
+    pub fn is_simd(&self, block: BlockId) -> bool {
+        self.blocks.get(block.0 as usize).is_some_and(|b| b.simd)
+    }
+
     /// Drops all code.
     pub fn flush(&mut self) {
         self.arena.reset(self.prologue);
@@ -374,6 +394,7 @@ impl Jit {
             table: self.table.as_ptr() as u64,
             mask: (self.table.len() - 1) as u32,
             x87: self.movers.filter(|_| self.x87),
+            simd_checks: self.simd_checks,
         };
         let mut c = Compiler::new(
             self.arch,
@@ -440,6 +461,7 @@ impl Jit {
             incoming: NIL,
             pc: block.pc,
             insns: block.insns.len() as u32,
+            simd: self.buffers.simd,
             valid: true,
         });
         self.update_map();

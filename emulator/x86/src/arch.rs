@@ -222,7 +222,7 @@ unsafe impl GuestArch for X86Arch {
 
     unsafe fn fp_enter(&self, cpu: *mut CpuHeader) {
         // SAFETY: the caller passes a live `X86Cpu`.
-        mxcsr::enter(unsafe { &*cpu.cast::<X86Cpu>() });
+        mxcsr::enter(unsafe { &mut *cpu.cast::<X86Cpu>() });
     }
 
     unsafe fn fp_leave(&self, cpu: *mut CpuHeader) {

@@ -16,7 +16,8 @@ pub const MASKS: u32 = 0x1f80;
 
 /// Before guest code: loads the guest's controls and flags.
 #[inline(always)]
-pub fn enter(cpu: &X86Cpu) {
+pub fn enter(cpu: &mut X86Cpu) {
+    cpu.hdr.simd_unmasked = u32::from(cpu.mxcsr & MASKS != MASKS);
     // SAFETY: the guest's value was checked when it was written; Rust code between here and the
     // restore does no floating-point arithmetic whose result depends on it.
     unsafe { set_host_mxcsr(cpu.mxcsr & 0xffff | MASKS) };
@@ -61,7 +62,7 @@ mod tests {
     #[test]
     fn controls_reach_the_host_and_flags_come_back() {
         let mut cpu = X86Cpu { mxcsr: 0x0001 | 0x6000, ..X86Cpu::default() };
-        enter(&cpu);
+        enter(&mut cpu);
         let seen = host_mxcsr();
         // SAFETY: divides 1 by 3 in registers.
         unsafe {

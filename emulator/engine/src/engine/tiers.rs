@@ -97,11 +97,26 @@ impl Engine {
     /// The block's machine code, if it is to run as such.
     #[inline]
     pub(super) fn code_of(&mut self, entry: &mut Entry, masks: u32) -> Option<CompiledBlock> {
-        let jit = self.jit.as_ref()?;
-        // Unmasked SIMD exceptions and code that is written all the time are tier 0's.
-        if entry.snapshot().is_some() || masks & MXCSR_ALL_MASKED != MXCSR_ALL_MASKED {
+        let jit = self.jit.as_mut()?;
+        // Code that is written all the time is tier 0's.
+        if entry.snapshot().is_some() {
             return None;
         }
+        if masks & MXCSR_ALL_MASKED != MXCSR_ALL_MASKED {
+            // So are ops that may raise an unmasked SIMD exception.
+            jit.check_simd();
+            return self.code_of_entry(entry).filter(|code| !self.is_simd(code));
+        }
+        self.code_of_entry(entry)
+    }
+
+    fn is_simd(&self, code: &CompiledBlock) -> bool {
+        self.jit.as_ref().is_some_and(|jit| jit.is_simd(code.id))
+    }
+
+    #[inline]
+    fn code_of_entry(&mut self, entry: &mut Entry) -> Option<CompiledBlock> {
+        let jit = self.jit.as_ref()?;
         match entry.code() {
             Code::Compiled(generation, code) if generation == jit.generation() as u32 => Some(code),
             Code::Never | Code::Once => None,
@@ -148,10 +163,14 @@ impl Engine {
 
     /// Makes the block at `pc`, where a slice ended, faster for those that jump to it: slices end
     /// where time is spent.
-    fn improve(&mut self, pc: u64) {
+    fn improve(&mut self, pc: u64, unmasked: bool) {
         let (Some(jit), Some(entry)) = (self.jit.as_ref(), self.blocks.get(pc)) else { return };
         let Code::Compiled(generation, code) = entry.code() else { return };
         if generation != jit.generation() as u32 {
+            return;
+        }
+        if jit.is_simd(code.id) && unmasked {
+            // That is why it ended here.
             return;
         }
         let Some(wish) = jit.wish(code.id) else { return };
@@ -197,7 +216,7 @@ impl Engine {
             JitExit::Direct(exit) => *link = Link::Exit(jit.generation(), exit),
             JitExit::Indirect => *link = Link::Indirect,
             // SAFETY: the CPU is alive.
-            JitExit::Budget => self.improve(unsafe { (*cpu).pc }),
+            JitExit::Budget => unsafe { self.improve((*cpu).pc, (*cpu).simd_unmasked != 0) },
             JitExit::Unmasked { block, completed } => {
                 let block = self.compiled_pcs.get(block.0 as usize).copied();
                 // From now on such instructions are the helpers'.

@@ -1,0 +1,72 @@
+//! Guests that have SIMD exceptions unmasked: code without floating point stays machine code, and
+//! what was compiled and linked before does not miss an exception.
+
+mod support;
+
+use emu_engine::{EngineConfig, Tier};
+use emu_ir::TrapKind;
+use iced_x86::code_asm::*;
+use support::Guest;
+
+/// Rounds of the loop of integer instructions.
+const LONG: u32 = 100_000;
+/// Rounds of the loop that divides by zero.
+const SHORT: u32 = 100;
+/// All exceptions masked but division by zero.
+const UNMASKED: u32 = 0x1d80;
+
+/// Divides by zero in a loop, unmasks that, runs a long loop, and begins again.
+fn divider(tier: Tier) -> Guest {
+    let mut g = Guest::new(EngineConfig { tier, ..EngineConfig::default() });
+    g.assemble(|a, data| {
+        let (mut divide, mut add) = (a.create_label(), a.create_label());
+        a.mov(rbx, data).unwrap();
+        a.mov(dword_ptr(rbx), UNMASKED).unwrap();
+        a.mov(eax, 1).unwrap();
+        a.xorps(xmm1, xmm1).unwrap();
+        a.mov(ecx, SHORT).unwrap();
+        a.set_label(&mut divide).unwrap();
+        a.inc(edx).unwrap();
+        a.cvtsi2ss(xmm0, eax).unwrap();
+        a.divss(xmm0, xmm1).unwrap();
+        a.dec(ecx).unwrap();
+        a.jne(divide).unwrap();
+        a.ldmxcsr(dword_ptr(rbx)).unwrap();
+        a.mov(ecx, LONG).unwrap();
+        a.set_label(&mut add).unwrap();
+        a.inc(esi).unwrap();
+        a.dec(ecx).unwrap();
+        a.jne(add).unwrap();
+        a.mov(ecx, SHORT).unwrap();
+        a.jmp(divide).unwrap();
+    });
+    g
+}
+
+#[test]
+fn exceptions_come_in_code_that_was_linked_before() {
+    for tier in [Tier::Interp, Tier::Auto, Tier::Jit] {
+        let mut g = divider(tier);
+        for round in 1..20u64 {
+            let trap = g.until_trap();
+            assert_eq!(trap.kind, TrapKind::Simd, "{tier:?} {round}");
+            // The instruction has changed nothing, the one before it was executed.
+            let [_, left, divided, _, _, _, added, ..] = g.cpu().gpr;
+            assert_eq!(divided, u64::from(SHORT) * round + 1, "{tier:?} {round}");
+            assert_eq!(added, u64::from(LONG) * round, "{tier:?} {round}");
+            assert_eq!(left, u64::from(SHORT), "{tier:?} {round}");
+            // As a handler would: masked, and the whole round again.
+            g.cpu().mxcsr = 0x1f80;
+            g.cpu().gpr[2] -= 1;
+            g.cpu().hdr.pc -= 6;
+        }
+    }
+}
+
+#[test]
+fn integer_code_is_not_interpreted() {
+    let mut g = divider(Tier::Auto);
+    assert_eq!(g.until_trap().kind, TrapKind::Simd);
+    let interpreted = g.engine.stats().blocks_interpreted;
+    assert!(interpreted < u64::from(LONG) / 100, "{interpreted} blocks interpreted");
+}
