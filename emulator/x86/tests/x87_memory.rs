@@ -238,7 +238,7 @@ fn fxsave_stores_flags_raised_since_the_guest_was_entered() {
     let mut padded = code.to_vec();
     padded.resize(32, 0x90);
     let block = lift_block(Mode::Bits64, PC, &mut Bytes(&padded), &options);
-    mxcsr::enter(&cpu);
+    mxcsr::enter(&mut cpu);
     // SAFETY: the structure is live and of the block's architecture.
     unsafe {
         Interp::new(X86_64.helpers(), no_hook).run(&raw mut cpu.hdr, &block, MXCSR_ALL_MASKED);
