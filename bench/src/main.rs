@@ -41,8 +41,10 @@ struct Workload {
     wide: bool,
 }
 
-const GUESTS: [&str; 9] =
-    ["nbody", "sieve", "qsort", "collatz", "matmul", "strhash", "bytecode", "chase", "alloc"];
+const GUESTS: [&str; 10] = [
+    "nbody", "sieve", "qsort", "collatz", "matmul", "strhash", "bytecode", "calls", "chase",
+    "alloc",
+];
 /// The ones built for i386 too.
 const GUESTS_32: [&str; 4] = ["nbody", "qsort", "collatz", "strhash"];
 
