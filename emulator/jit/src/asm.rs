@@ -95,6 +95,27 @@ pub enum Rm {
     M(Mem),
 }
 
+/// A few bytes of an instruction, in a register.
+#[derive(Clone, Copy, Default)]
+struct Piece {
+    bytes: u64,
+    count: u32,
+}
+
+impl Piece {
+    #[inline(always)]
+    fn put(&mut self, b: u8) {
+        self.bytes |= u64::from(b) << (8 * self.count);
+        self.count += 1;
+    }
+
+    #[inline(always)]
+    fn put_dword(&mut self, d: u32) {
+        self.bytes |= u64::from(d) << (8 * self.count);
+        self.count += 4;
+    }
+}
+
 /// The instruction encoder.
 #[derive(Debug, Default)]
 pub struct Asm {
@@ -135,23 +156,27 @@ impl Asm {
         self.buf.extend_from_slice(&q.to_le_bytes());
     }
 
+    /// Appends the bytes of a piece.
+    #[inline(always)]
+    fn piece(&mut self, p: Piece) {
+        let len = self.buf.len();
+        // Always eight of them, for a single store.
+        self.buf.extend_from_slice(&p.bytes.to_le_bytes());
+        self.buf.truncate(len + p.count as usize);
+    }
+
     /// Prefixes, opcode, ModRM and displacement. `bytes` is a mask of operands that are byte
     /// registers (1: reg, 2: rm), which need a REX prefix from number 4 on.
     #[inline]
     pub fn op(&mut self, op: u32, wide: bool, reg: Reg, rm: Rm, bytes: u8) {
-        let mut head = [0u8; 8];
-        let mut n = 0;
-        let mut put = |b: u8| {
-            head[n] = b;
-            n += 1;
-        };
+        let mut head = Piece::default();
         if let Rm::M(Mem { addr32: true, .. }) = rm {
-            put(0x67);
+            head.put(0x67);
         }
         match op & 0xf000 {
-            P66 => put(0x66),
-            PF3 => put(0xf3),
-            PF2 => put(0xf2),
+            P66 => head.put(0x66),
+            PF3 => head.put(0xf3),
+            PF2 => head.put(0xf2),
             _ => {}
         }
         let mut rex = (wide as u8) << 3 | (reg >> 3 & 1) << 2;
@@ -171,28 +196,29 @@ impl Asm {
             }
         }
         if rex != 0 || force {
-            put(0x40 | rex);
+            head.put(0x40 | rex);
         }
         match op & 0xf00 {
-            OF => put(0x0f),
+            OF => head.put(0x0f),
             OF38 => {
-                put(0x0f);
-                put(0x38);
+                head.put(0x0f);
+                head.put(0x38);
             }
             OF3A => {
-                put(0x0f);
-                put(0x3a);
+                head.put(0x0f);
+                head.put(0x3a);
             }
             _ => {}
         }
-        put(op as u8);
-        self.buf.extend_from_slice(&head[..n]);
+        head.put(op as u8);
+        self.piece(head);
         self.modrm(reg, rm);
     }
 
     #[inline]
     fn modrm(&mut self, reg: Reg, rm: Rm) {
         let reg = (reg & 7) << 3;
+        let mut tail = Piece::default();
         let m = match rm {
             Rm::R(r) => {
                 self.byte(0xc0 | reg | (r & 7));
@@ -200,38 +226,39 @@ impl Asm {
             }
             Rm::M(m) => m,
         };
+        let index = if m.index == NOREG { 4 } else { m.index & 7 };
         if m.base == NOREG {
-            let index = if m.index == NOREG { 4 } else { m.index & 7 };
-            self.byte(reg | 4);
-            self.byte(m.shift << 6 | index << 3 | 5);
-            self.dword(m.disp as u32);
+            tail.put(reg | 4);
+            tail.put(m.shift << 6 | index << 3 | 5);
+            tail.put_dword(m.disp as u32);
+            self.piece(tail);
             return;
         }
-        let short = i8::try_from(m.disp).is_ok();
         let mode = match m.disp {
             0 if m.base & 7 != 5 => 0,
-            _ if short => 0x40,
+            _ if i8::try_from(m.disp).is_ok() => 0x40,
             _ => 0x80,
         };
         if m.index == NOREG && m.base & 7 != 4 {
-            self.byte(mode | reg | (m.base & 7));
+            tail.put(mode | reg | (m.base & 7));
         } else {
-            let index = if m.index == NOREG { 4 } else { m.index & 7 };
-            self.byte(mode | reg | 4);
-            self.byte(m.shift << 6 | index << 3 | (m.base & 7));
+            tail.put(mode | reg | 4);
+            tail.put(m.shift << 6 | index << 3 | (m.base & 7));
         }
         match mode {
-            0x40 => self.byte(m.disp as u8),
-            0x80 => self.dword(m.disp as u32),
+            0x40 => tail.put(m.disp as u8),
+            0x80 => tail.put_dword(m.disp as u32),
             _ => {}
         }
+        self.piece(tail);
     }
 
     /// A VEX instruction: `op` as for [`Asm::op`], `l` for 256 bits.
     #[inline]
     pub fn vex(&mut self, op: u32, wide: bool, l: bool, reg: Reg, vvvv: Reg, rm: Rm) {
+        let mut head = Piece::default();
         if let Rm::M(Mem { addr32: true, .. }) = rm {
-            self.byte(0x67);
+            head.put(0x67);
         }
         let pp = match op & 0xf000 {
             P66 => 1,
@@ -249,14 +276,15 @@ impl Asm {
         let r = reg >> 3 & 1;
         let tail = (!vvvv & 15) << 3 | (l as u8) << 2 | pp;
         if x == 0 && b == 0 && !wide && op & 0xf00 == OF {
-            self.byte(0xc5);
-            self.byte((r ^ 1) << 7 | tail);
+            head.put(0xc5);
+            head.put((r ^ 1) << 7 | tail);
         } else {
-            self.byte(0xc4);
-            self.byte((r ^ 1) << 7 | (x ^ 1) << 6 | (b ^ 1) << 5 | (op >> 8 & 15) as u8);
-            self.byte((wide as u8) << 7 | tail);
+            head.put(0xc4);
+            head.put((r ^ 1) << 7 | (x ^ 1) << 6 | (b ^ 1) << 5 | (op >> 8 & 15) as u8);
+            head.put((wide as u8) << 7 | tail);
         }
-        self.byte(op as u8);
+        head.put(op as u8);
+        self.piece(head);
         self.modrm(reg, rm);
     }
 

@@ -144,7 +144,8 @@ impl Compiler<'_> {
     /// Appends the dirty slots that are not pinned to the snapshots of faults or of exits; not the
     /// `flags` if they are taken care of.
     fn snapshot_unpinned(&mut self, fault: bool, stay: Vectors, flags: bool) {
-        for k in 0..self.st.touched.len() {
+        // The pinned slots are the first ones.
+        for k in self.pins.count()..self.st.touched.len() {
             let u = usize::from(self.st.touched[k]);
             let s = self.st.slots[u];
             if s.root == NOROOT || !s.dirty || self.stays(u, stay) {

@@ -43,6 +43,11 @@ impl Pins {
         pins
     }
 
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
     /// Pairs of slot unit and host register.
     pub fn iter(&self) -> impl Iterator<Item = (usize, Reg)> + use<> {
         let units = self.units;

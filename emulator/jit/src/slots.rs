@@ -419,7 +419,8 @@ impl Compiler<'_> {
     /// Writes every dirty slot that is not pinned, except those of `stay` and, if `flags` are
     /// taken care of, theirs.
     pub fn write_back_unpinned(&mut self, stay: Vectors, flags: bool) -> Result<(), Unsupported> {
-        for k in 0..self.st.touched.len() {
+        // The pinned slots are the first ones.
+        for k in self.pins.count()..self.st.touched.len() {
             let u = usize::from(self.st.touched[k]);
             let s = self.st.slots[u];
             if s.root != NOROOT && s.dirty && !self.stays(u, stay) && !(flags && is_flag(u)) {

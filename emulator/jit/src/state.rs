@@ -103,7 +103,7 @@ pub struct State {
     pub left: Vec<u16>,
     /// Slots by unit.
     pub slots: Vec<Slot>,
-    /// Units that have been cached in this block.
+    /// Units that have been cached in this block; the pinned ones are the first.
     pub touched: Vec<u16>,
     /// Root in each general register.
     pub gpr: [u16; 16],
@@ -153,13 +153,31 @@ impl State {
         self.vspill_free = ((1u64 << VSPILLS) - 1) as u32;
     }
 
-    /// Notes that the pinned slots are in their registers; `bits` of each can be set, and `first`
+    /// Notes, first of all, that the pinned slots are in their registers; `bits` of each can be set, and `first`
     /// has the first access to each unit.
     pub fn seed(&mut self, pins: &Pins, bits: u8, first: &[Next]) {
         for (unit, reg) in pins.iter() {
-            let r = self.new_root(Kind::Plain, Ty::I64, bits);
-            self.place(r, reg);
-            self.cache(unit, 0, 8, r, true, first[unit]);
+            let r = self.roots.len() as u16;
+            self.roots.push(Root {
+                kind: Kind::Plain,
+                reg,
+                class: Ty::I64,
+                bits,
+                bytes: 8,
+                home: Home::None,
+                live: 0,
+                slots: 1,
+            });
+            self.gpr[usize::from(reg & 15)] = r;
+            self.touched.push(unit as u16);
+            self.slots[unit] = Slot {
+                root: r,
+                dirty: true,
+                bytes: 8,
+                next: first[unit],
+                listed: true,
+                ..Slot::EMPTY
+            };
         }
     }
 
