@@ -23,6 +23,10 @@ int main(void) {
     printf("hint taken elsewhere %d\n", h != a + pg);
     printf("noreplace %d\n", code(mmap(a, pg, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0)) == EEXIST);
     char *fx = mmap(a + pg, pg, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+    /* whether low memory is to be had is the system's affair */
+    char *first = mmap((void *)pg, 16 * pg, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    if (code(first) == 0) strcpy(first, "low");
+    printf("low %d %s\n", code(first), code(first) == 0 ? first : "-");
     printf("fixed %d zero %d\n", fx == a + pg, fx[0]);
     printf("unaligned %d\n", code(mmap(a + 1, pg, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0)) == EINVAL);
     printf("zero length %d\n", code(mmap(0, 0, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)) == EINVAL);

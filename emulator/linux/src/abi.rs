@@ -37,7 +37,8 @@ impl Abi {
         }
     }
 
-    /// Lowest address a guest may map (`vm.mmap_min_addr`).
+    /// Lowest address that may be handed out. A fixed mapping may lie below it, from the second page
+    /// on, where the host kernel allows it (`vm.mmap_min_addr`).
     pub const fn min_address(self) -> u64 {
         0x1_0000
     }

@@ -146,14 +146,14 @@ pub fn map(p: &mut Process, m: &mut dyn Machine, request: &MapRequest<'_>) -> Sy
 /// The address for a new mapping, and whether it may replace others.
 fn place(p: &Process, m: &mut dyn Machine, place: Place, len: u64) -> Result<(u64, bool), Errno> {
     let (low, top) = (p.abi.min_address(), p.abi.task_size());
-    let fits = |addr: u64| addr >= low && addr.checked_add(len).is_some_and(|e| e <= top);
+    let fits = |addr: u64| addr >= PAGE && addr.checked_add(len).is_some_and(|e| e <= top);
     match place {
         Place::Fixed(addr) | Place::FixedNoReplace(addr) => {
             if !addr.is_multiple_of(PAGE) {
                 return Err(Errno::EINVAL);
             }
             if !fits(addr) {
-                return Err(if addr < low { Errno::EPERM } else { Errno::ENOMEM });
+                return Err(if addr < PAGE { Errno::EPERM } else { Errno::ENOMEM });
             }
             if matches!(place, Place::Fixed(_)) {
                 let free = m.space().is_free(addr, addr + len);
