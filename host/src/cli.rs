@@ -79,7 +79,7 @@ pub struct RunArgs {
     /// Run the guest again whenever the file of a plugin changes
     #[arg(long)]
     pub watch: bool,
-    /// Warn when a callback uses more than this processor time; 0: never [default: 10]
+    /// Warn when a callback uses more than this processor time, or waits for longer; 0: never [default: 10]
     #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
     pub watchdog: Option<f64>,
     /// Print what was executed when the guest has ended (not: in processes it forks)

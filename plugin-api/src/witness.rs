@@ -16,7 +16,7 @@ use abi_stable::library::{
 };
 use abi_stable::prefix_type::PrefixTypeTrait;
 use abi_stable::sabi_types::{RRef, VersionStrings};
-use abi_stable::type_layout::TLFieldOrFunction;
+use abi_stable::type_layout::{TLData, TLFieldOrFunction};
 
 use crate::abi::{
     BlockInfo, CallbackDesc, ConditionsApi, CountersApi, ExecInfo, ForkInfo, HostApi, MemApi,
@@ -182,10 +182,12 @@ pub unsafe fn check_as(
                 _ => false,
             };
             if !tolerated {
-                let place = error.stack_trace.last().map(|p| structure(&p.expected));
+                let plugin_is_expected = core::ptr::eq(old, theirs);
+                let place = place(&error.stack_trace);
+                let types = error.stack_trace.last().and_then(|p| types(p, plugin_is_expected));
                 return Err(WitnessError::Differs {
+                    difference: types.unwrap_or_else(|| describe(difference, plugin_is_expected)),
                     place: place.unwrap_or_else(|| "the root module".to_owned()),
-                    difference: describe(difference, core::ptr::eq(old, theirs)),
                 });
             }
         }
@@ -193,14 +195,44 @@ pub unsafe fn check_as(
     Ok(())
 }
 
-/// The structure that the checker was in.
-fn structure(place: &TLFieldOrFunction) -> String {
-    match place {
-        TLFieldOrFunction::Field(field) => format!("structure {}", field.layout().name()),
+/// Where the checker stood at the end of this path: at a structure, or at a field of another type.
+fn place(path: &[ExpectedFound<TLFieldOrFunction>]) -> Option<String> {
+    let (last, before) = path.split_last()?;
+    match &last.expected {
+        TLFieldOrFunction::Field(field) if is_structure(&last.expected) => {
+            Some(format!("structure {}", field.layout().name()))
+        }
+        TLFieldOrFunction::Field(field) => {
+            let outer = before.iter().rev().find(|p| is_structure(&p.expected));
+            let outer = outer.and_then(|p| match &p.expected {
+                TLFieldOrFunction::Field(outer) => Some(outer.layout().name()),
+                TLFieldOrFunction::Function(_) => None,
+            });
+            Some(format!("structure {}: field `{}`", outer.unwrap_or("?"), field.name()))
+        }
         TLFieldOrFunction::Function(function) => {
-            format!("function {}", short(&function.to_string()))
+            Some(format!("function {}", short(&function.to_string())))
         }
     }
+}
+
+fn is_structure(place: &TLFieldOrFunction) -> bool {
+    matches!(place, TLFieldOrFunction::Field(f) if matches!(f.layout().data(), TLData::Struct { .. }))
+}
+
+/// The types of a field that is no structure, when they have different names.
+fn types(place: &ExpectedFound<TLFieldOrFunction>, plugin_is_expected: bool) -> Option<String> {
+    let (TLFieldOrFunction::Field(expected), TLFieldOrFunction::Field(found)) =
+        (&place.expected, &place.found)
+    else {
+        return None;
+    };
+    let (plugin, host) = if plugin_is_expected { (expected, found) } else { (found, expected) };
+    let (plugin, host) = (plugin.layout(), host.layout());
+    let differ = plugin.name() != host.name() && !is_structure(&place.expected);
+    let type_of =
+        |t: &abi_stable::type_layout::TypeLayout| format!("`{}` of {} bytes", t.name(), t.size());
+    differ.then(|| format!("{} in the plugin, {} in this host", type_of(plugin), type_of(host)))
 }
 
 /// What differs; `expected` is the plugin's side when it is the older one.

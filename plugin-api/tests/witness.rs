@@ -97,6 +97,8 @@ drifted!(reordered: struct_size: u32, insn_count: u32, size: u64, pc: u64);
 drifted!(retyped: struct_size: u32, insn_count: u32, pc: u64, size: u32, more: u32);
 drifted!(longer: struct_size: u32, insn_count: u32, pc: u64, size: u64, hash: u64);
 
+drifted!(narrower: struct_size: u32, insn_count: u32, pc: u32, size: u64);
+
 drifted!(shorter: struct_size: u32, insn_count: u32, pc: u64);
 
 fn place(result: Result<(), WitnessError>) -> String {
@@ -117,6 +119,10 @@ fn drift_is_refused_and_named() {
         "structure BlockInfo: 5 fields in the plugin, 4 in this host"
     );
     assert_eq!(
+        place(check(&narrower::HEADER, ABI_MINOR)),
+        "structure BlockInfo: field `pc`: `u32` of 4 bytes in the plugin, `u64` of 8 bytes in this host"
+    );
+    assert_eq!(
         place(check(&longer::HEADER, ABI_MINOR)),
         "structure BlockInfo: 32 bytes in the plugin, 24 in this host"
     );
@@ -127,6 +133,10 @@ fn a_newer_minor_version_may_append_but_not_reorder() {
     assert_eq!(check(&longer::HEADER, ABI_MINOR + 1), Ok(()));
     assert!(check(&reordered::HEADER, ABI_MINOR + 1).is_err());
     assert!(check(&retyped::HEADER, ABI_MINOR + 1).is_err());
+    assert_eq!(
+        place(check(&narrower::HEADER, ABI_MINOR + 1)),
+        "structure BlockInfo: field `pc`: `u32` of 4 bytes in the plugin, `u64` of 8 bytes in this host"
+    );
 }
 
 /// abi_stable alone refuses an older plugin in a newer host: the newer side must be the implementation.

@@ -2,10 +2,12 @@
  * does so at the third event. */
 #include "panda_plugin.h"
 
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 static char how[32], where[32];
@@ -37,6 +39,30 @@ static void *crashing(void *p)
     return p;
 }
 
+static void *exiting(void *p)
+{
+    exit(4);
+    return p;
+}
+
+/* Takes all the memory there is, which is not much, and does not look whether there was any. */
+static void exhaust(void)
+{
+    struct rlimit limit;
+    unsigned long pages = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+    if (!file || fscanf(file, "%lu", &pages) != 1)
+        return;
+    fclose(file);
+    getrlimit(RLIMIT_AS, &limit);
+    limit.rlim_cur = pages * 4096 + (64 << 20);
+    setrlimit(RLIMIT_AS, &limit);
+    for (size_t size = 1 << 20; size > 0; size /= 2)
+        for (char *p; (p = malloc(size)) != NULL;)
+            *p = 1;
+    *(volatile char *)malloc(1 << 20) = 1;
+}
+
 static void misbehave(void)
 {
     pthread_t thread;
@@ -57,9 +83,25 @@ static void misbehave(void)
     else if (!strcmp(how, "loop"))
         for (;;)
             sink++;
+    else if (!strcmp(how, "sleep"))
+        for (;;)
+            poll(NULL, 0, 1000000);
+    else if (!strcmp(how, "read")) {
+        int ends[2];
+        if (pipe(ends) == 0 && read(ends[0], &sink, 1) == 0)
+            sink = 0;
+    } else if (!strcmp(how, "exit"))
+        exit(3);
+    else if (!strcmp(how, "memory"))
+        exhaust();
     else if (!strcmp(how, "thread"))
         pthread_create(&thread, NULL, sleeping, NULL);
-    else if (!strcmp(how, "thread-crash")) {
+    else if (!strcmp(how, "thread-exit")) {
+        pthread_create(&thread, NULL, exiting, NULL);
+        for (;;)
+            if (sink++ > 100000000)
+                break;
+    } else if (!strcmp(how, "thread-crash")) {
         pthread_create(&thread, NULL, crashing, NULL);
         /* It ends in the host's hands. */
         for (;;)

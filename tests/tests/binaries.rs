@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use e2e::{Case, TempDir, Width, build_dir, compile, root};
+use e2e::{Case, TempDir, Width, build_dir, compile, compile_plugin, root};
 
 /// 24 instructions, 5 words stored and 5 loaded.
 const GUEST: &str = r#"asm(".globl _start\n_start: mov $5, %ecx\n1: push %rcx\npop %rdx\ndec %ecx\njnz 1b\n\
@@ -75,6 +75,125 @@ fn frozen_plugins_pass_validation() {
         assert!(!report.contains("FAIL"), "{report}");
         assert_eq!(out.status.code(), Some(0), "{report}");
     }
+}
+
+/// The host of API 1.0, unpacked.
+fn old_host(dir: &TempDir) -> PathBuf {
+    let host = dir.path().join("host-1.0");
+    unpack(&root().join("tests/frozen/1.0/host.gz"), &host);
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&host, mode).expect("it can be run");
+    host
+}
+
+/// Runs a guest under a host; its status and what the host said.
+fn under(host: &Path, dir: &Path, plugins: &str, more: &[&str], guest: &Path) -> (i32, String) {
+    let out = Command::new(host)
+        .args(["-v", "--plugins", plugins, "--out-dir"])
+        .arg(dir)
+        .args(more)
+        .arg("--")
+        .arg(guest)
+        .env_remove("PANDA_PLUGIN_PATH")
+        .output()
+        .expect("the host starts");
+    (out.status.code().unwrap_or(-1), String::from_utf8_lossy(&out.stderr).into_owned())
+}
+
+#[test]
+fn todays_plugins_run_in_the_host_of_api_1_0() {
+    let build = build_dir();
+    let dir = TempDir::new();
+    let old = old_host(&dir);
+    let out_dir = TempDir::new();
+    // In C: a source of 1.0 that uses every table, built against today's header.
+    let exe = compile(&dir, "counted", GUEST, Width::W64, &["-static", "-nostdlib"]);
+    let source = include_str!("../frozen/1.0/frozen_c.c");
+    let c = compile_plugin(&dir, "today_c", source, &["-Wno-unused"]);
+    let list = format!("{}:number=9", c.display());
+    for tier in ["interp", "jit"] {
+        let more = ["--tier", tier, "--plugin-cmd", "frozen"];
+        let (status, said) = under(&old, out_dir.path(), &list, &more, &exe);
+        assert_eq!(status, 7, "{said}");
+        assert_eq!(out_dir.read("frozen_c.txt"), SEEN, "{tier}: {said}");
+    }
+    // In Rust: ours, with their layout witnesses, and one that needs another's service.
+    let ours =
+        |name: &str| build.join(format!("libpanda_{name}.so")).to_string_lossy().into_owned();
+    let all = ["callstack", "syscalls", "insncount", "sample", "textfinder", "textprinter"];
+    let list = all.map(ours).join(",");
+    let (status, said) = under(&old, out_dir.path(), &list, &[], Path::new("/bin/true"));
+    assert_eq!(status, 0, "{said}");
+    for name in all {
+        assert!(said.contains(&format!("plugin `{name}` 0.1.0 loaded")), "{said}");
+    }
+    assert!(!said.contains("error"), "{said}");
+    let calls = out_dir.read("syscalls.txt");
+    assert!(calls.ends_with("00000000000000e7\n"), "{calls}");
+}
+
+#[test]
+fn a_plugin_uses_what_the_host_has_and_is_refused_what_it_needs_in_vain() {
+    let dir = TempDir::new();
+    let (old, new) = (old_host(&dir), build_dir().join("host"));
+    let source = include_str!("../plugins/newer.c");
+    let minor = plugin_api::abi::ABI_MINOR;
+    let plugin = |name: &str, required: u32| {
+        let required = format!("-DREQUIRED={required}");
+        compile_plugin(&dir, name, source, &[&required]).to_string_lossy().into_owned()
+    };
+    let guest = Path::new("/bin/true");
+    let content = plugin("content", 0);
+    for (host, line) in [
+        (&old, "host 1.0, read_u64s 0, load_plugin 0".to_owned()),
+        (&new, format!("host 1.{minor}, read_u64s 1, load_plugin 1")),
+    ] {
+        let (status, said) = under(host, dir.path(), &content, &[], guest);
+        assert_eq!(status, 0, "{said}");
+        assert!(said.contains(&line) && said.contains("all right"), "{said}");
+    }
+    for (host, has, required) in [(&old, 0, 1), (&new, minor, minor + 1)] {
+        let (status, said) = under(host, dir.path(), &plugin("needs", required), &[], guest);
+        assert_eq!(status, 125, "{said}");
+        let words = format!("it needs plugin API 1.{required} or newer, this host has 1.{has}");
+        assert!(said.starts_with("host: error: ") && said.contains(&words), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
+    let (status, said) = under(&new, dir.path(), &plugin("needs", minor), &[], guest);
+    assert_eq!(status, 0, "{said}");
+}
+
+/// Everything in it is visible to others.
+const SAME_SYMBOLS: &str = r#"
+#include "panda_plugin.h"
+#include <stdio.h>
+int value = VALUE;
+int answer(void) { return value; }
+uint32_t init(const panda_host_api *host, panda_plugin *self, const panda_init_info *info, void **state)
+{
+    char line[20];
+    panda_str text = {line, 0};
+    text.len = snprintf(line, sizeof line, "answer %d", answer());
+    host->log(host, self, PANDA_INFO, text);
+    return PANDA_OK;
+}
+void uninit(void *state) {}
+PANDA_PLUGIN(NAME, "1.0", "Has the names of another", NULL, 0, init, uninit, NULL)
+"#;
+
+#[test]
+fn plugins_with_the_same_symbols_keep_to_their_own() {
+    let dir = TempDir::new();
+    let plugin = |name: &str, value: &str| {
+        let flags = [&format!("-DNAME=\"{name}\""), &format!("-DVALUE={value}")];
+        let flags = [flags[0], flags[1], "-fvisibility=default"];
+        compile_plugin(&dir, name, SAME_SYMBOLS, &flags).to_string_lossy().into_owned()
+    };
+    let list = format!("{},{}", plugin("one", "1"), plugin("two", "2"));
+    let (status, said) =
+        under(&build_dir().join("host"), dir.path(), &list, &[], Path::new("/bin/true"));
+    assert_eq!(status, 0, "{said}");
+    assert!(said.contains("[one] answer 1") && said.contains("[two] answer 2"), "{said}");
 }
 
 fn run(command: &mut Command) -> String {
@@ -227,4 +346,30 @@ fn a_rust_plugin_outside_the_workspace_in_every_profile() {
         let report = run(Command::new(&host).args(["plugin", "validate"]).arg(&library));
         assert!(!report.contains("FAIL") && report.contains("pass"), "{report}");
     }
+
+    // The same plugin, compiled with an API whose layout has drifted from the host's.
+    let types = api.join("src/abi/callback.rs");
+    let text = std::fs::read_to_string(&types).expect("the types");
+    let begin = text.find("pub struct BlockInfo {").expect("a structure");
+    let (before, after) = text.split_at(begin);
+    let drifted = after.replacen("    pub pc: u64,", "    pub pc: u32,", 1);
+    assert_ne!(drifted, after);
+    std::fs::write(&types, format!("{before}{drifted}")).expect("it is written");
+    let errors = drift_of(&project, &host, dir.path());
+    assert!(errors.lines().count() <= 5, "{errors}");
+    assert!(errors.contains("it was compiled with another layout of the plugin API"), "{errors}");
+    assert!(errors.contains("structure BlockInfo: field `pc`: `u32` of 4 bytes in the plugin, `u64` of 8 bytes in this host"), "{errors}");
+    assert!(errors.ends_with("; rebuild the plugin\n"), "{errors}");
+}
+
+/// Builds the project once more; what the host says to the library.
+fn drift_of(project: &Path, host: &Path, dir: &Path) -> String {
+    run(Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--offline"])
+        .current_dir(project)
+        .env_remove("CARGO_TARGET_DIR"));
+    let library = project.join("target/debug/libpanda_my_calls.so");
+    let (status, said) = under(host, dir, &library.to_string_lossy(), &[], Path::new("/bin/true"));
+    assert_eq!(status, 125, "{said}");
+    said
 }

@@ -181,3 +181,58 @@ fn monitor_commands_reach_the_plugins() {
     assert!(out.stderr.contains(refused), "{}", out.stderr);
     assert!(out.status.success());
 }
+
+/// Disables itself in the second block; the callback after blocks enables it after the fourth.
+const PAUSES: &str = r#"
+#include "panda_plugin.h"
+#include <stdio.h>
+#include <string.h>
+static const panda_host_api *host;
+static panda_plugin *self;
+static panda_id before;
+static unsigned entered, left, refused;
+static void on_before(void *u, panda_cpu *c, const panda_block_info *b)
+{
+    if (++entered == 2)
+        refused += host->disable_cb(host, self, before) != PANDA_OK;
+}
+static void on_after(void *u, panda_cpu *c, const panda_block_info *b, uint32_t exit)
+{
+    if (++left == 4)
+        refused += host->enable_cb(host, self, before) != PANDA_OK;
+}
+static uint32_t init(const panda_host_api *h, panda_plugin *p, const panda_init_info *i, void **s)
+{
+    panda_id id;
+    host = h;
+    self = p;
+    return panda_on_before_block_exec(h, p, on_before, NULL, PANDA_CB_NONE, &before)
+           | panda_on_after_block_exec(h, p, on_after, NULL, PANDA_CB_NONE, &id);
+}
+static void uninit(void *s)
+{
+    char line[80];
+    panda_str text = {line, 0};
+    text.len = snprintf(line, sizeof line, "entered %u, left %u, refused %u", entered, left, refused);
+    host->log(host, self, PANDA_INFO, text);
+}
+PANDA_PLUGIN("pauses", "1.0", "Pauses", NULL, 0, init, uninit, NULL)
+"#;
+
+#[test]
+fn a_callback_that_disables_itself_is_silent_until_another_one_enables_it() {
+    for width in BOTH {
+        let dir = TempDir::new();
+        let exe = compile(&dir, "counted", counted(width), width, &["-static", "-nostdlib"]);
+        let plugin = compile_plugin(&dir, "pauses", PAUSES, &["-w"]);
+        for tier in ["interp", "jit", "auto"] {
+            let out = Case::new([&exe])
+                .host(["-v", "--tier", tier, "--plugins"])
+                .host([&plugin])
+                .hosted();
+            assert_eq!(out.status.code(), Some(7));
+            let line = "[pauses] entered 4, left 6, refused 0\n";
+            assert!(out.stderr.contains(line), "{width:?} {tier}: {}", out.stderr);
+        }
+    }
+}

@@ -159,6 +159,162 @@ fn an_endless_callback_is_reported_by_name() {
 }
 
 #[test]
+fn a_callback_that_waits_is_reported_by_name() {
+    use std::io::{BufRead, BufReader};
+    let dir = TempDir::new();
+    let plugin = misbehave(&dir);
+    for how in ["sleep", "read"] {
+        for place in ["syscall", "block", "init"] {
+            let mut child = Command::new(build_dir().join("host"))
+                .args(["--watchdog", "0.2", "--plugins"])
+                .arg(format!("{}:how={how},where={place}", plugin.display()))
+                .args(["--", "/bin/true"])
+                .stderr(std::process::Stdio::piped())
+                .spawn()
+                .expect("the host starts");
+            let mut line = String::new();
+            let mut stderr = BufReader::new(child.stderr.take().expect("piped"));
+            stderr.read_line(&mut line).expect("a line");
+            child.kill().expect("it runs");
+            child.wait().expect("it ends");
+            assert!(line.starts_with("host: warning: plugin `misbehave` has been "), "{line}");
+            assert!(line.contains(" for 200 ms, waiting"), "{line}");
+            let kind = match place {
+                "syscall" => "in its callback syscall_enter",
+                "block" => "in its callback before_block_exec",
+                _ => "running",
+            };
+            assert!(line.contains(kind), "{how}: {line}");
+        }
+    }
+}
+
+#[test]
+fn a_guest_that_waits_is_no_reason_to_warn_and_sees_nothing_of_it() {
+    let dir = TempDir::new();
+    let script = "import time, select, os; t = time.time(); time.sleep(0.3); select.select([], [], [], 0.3); \
+                  r, w = os.pipe(); p = os.fork()\n\
+                  if p == 0: time.sleep(0.3); os.write(w, b'x'); os._exit(0)\n\
+                  print(os.read(r, 1), os.waitpid(p, 0)[1], 0.9 <= time.time() - t)";
+    let out = Case::new(["/usr/bin/env", "python3", "-c", script])
+        .host(["--watchdog", "0.02", "--plugins", "sample,syscalls,textprinter", "--out-dir"])
+        .host([dir.path()])
+        .hosted();
+    assert_eq!((out.stdout.as_str(), out.stderr.as_str()), ("b'x' 0 True\n", ""));
+}
+
+#[test]
+fn exit_in_a_plugin_ends_the_run_by_name_and_loses_no_log() {
+    let dir = TempDir::new();
+    let plugin = misbehave(&dir);
+    for (place, doing) in [
+        ("syscall", " in its callback syscall_enter, guest pc 0x"),
+        ("block", " in its callback before_block_exec, guest pc 0x"),
+        ("init", " in its init; the run ends"),
+        ("uninit", " in its uninit"),
+    ] {
+        for tier in ["interp", "jit"] {
+            let what = format!("how=exit,where={place}");
+            let out = run(&dir, &plugin, &what, &["--tier", tier]);
+            let said = format!("{place} {tier}: {}", out.stderr);
+            assert_eq!(out.status.code(), Some(125), "{said}");
+            let words = format!("host: error: plugin `misbehave` called exit(3){doing}");
+            assert!(out.stderr.starts_with(&words), "{said}");
+            assert!(out.stderr.contains("; the run ends\n"), "{said}");
+            assert!(out.stderr.contains("misbehave+0x"), "{said}");
+            let log = dir.read("syscalls.txt");
+            match place {
+                "syscall" => assert_eq!(log.lines().count(), 3, "{said}"),
+                "uninit" => assert!(complete(&dir), "{said}"),
+                _ => {}
+            }
+        }
+    }
+    // A thread can be stopped for good instead.
+    let out = run(&dir, &plugin, "how=thread-exit,where=syscall", &[]);
+    assert_eq!((out.stdout.as_str(), out.status.code()), ("one\ntwo\n", Some(0)), "{}", out.stderr);
+    let words =
+        "plugin `misbehave` failed and is unloaded: it called exit(4) in a thread of its own";
+    assert!(out.stderr.contains(words), "{}", out.stderr);
+    assert!(complete(&dir));
+}
+
+#[test]
+fn a_plugin_that_finds_no_memory_is_ended_alone() {
+    let dir = TempDir::new();
+    let plugin = misbehave(&dir);
+    for (place, words) in [
+        (
+            "syscall",
+            "failed and is unloaded: it crashed in its callback syscall_enter: SIGSEGV at 0x0",
+        ),
+        ("init", "did not start: it crashed in its init: SIGSEGV at 0x0"),
+    ] {
+        let out = run(&dir, &plugin, &format!("how=memory,where={place}"), &[]);
+        let said = format!("{place}: {}", out.stderr);
+        assert_eq!(out.status.code(), Some(0), "{said}");
+        assert_eq!(out.stdout, "one\ntwo\n", "{said}");
+        assert!(out.stderr.contains(words), "{said}");
+        assert!(complete(&dir), "{said}");
+    }
+}
+
+/// The example of this crate that is a plugin in Rust.
+fn rust_plugin() -> PathBuf {
+    let status = Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--release", "-p", "e2e", "--example", "misbehave_rust"])
+        .current_dir(root())
+        .status()
+        .expect("cargo starts");
+    assert!(status.success(), "the plugin builds");
+    build_dir().join("examples/libmisbehave_rust.so")
+}
+
+#[test]
+fn what_a_rust_plugin_does_wrong_is_its_own() {
+    let dir = TempDir::new();
+    let plugin = rust_plugin();
+    let aborted = "it crashed in its";
+    for (how, place, words) in [
+        ("panic", "init", "plugin `misbehave_rust` did not start: panic in init at "),
+        ("panic", "syscall", "failed and is unloaded: panic in syscall_enter at "),
+        ("panic", "block", "failed and is unloaded: panic in before_block_exec at "),
+        ("panic", "uninit", "did not end well: its uninit failed: panic in "),
+        ("memory", "init", aborted),
+        ("memory", "syscall", aborted),
+        ("memory", "block", aborted),
+        ("memory", "uninit", aborted),
+        ("report", "syscall", aborted),
+        ("thread-panic", "syscall", "no good in a thread"),
+    ] {
+        let list = format!("syscalls,{}:how={how},place={place}", plugin.display());
+        for tier in ["interp", "jit"] {
+            let out = Case::new(["/bin/sh", "-c", "echo one; echo two"])
+                .host(["--tier", tier, "--plugins", &list, "--out-dir"])
+                .host([dir.path()])
+                .hosted();
+            let said = format!("{how} {place} {tier}: {}", out.stderr);
+            assert_eq!((out.stdout.as_str(), out.status.code()), ("one\ntwo\n", Some(0)), "{said}");
+            assert!(out.stderr.contains(words), "{said}");
+            if words == aborted {
+                assert!(out.stderr.contains("plugin `misbehave_rust` "), "{said}");
+                assert!(out.stderr.contains("SIGABRT"), "{said}");
+            }
+            assert!(complete(&dir), "{said}");
+        }
+    }
+    let list = format!("syscalls,{}:how=exit,place=syscall", plugin.display());
+    let out = Case::new(["/bin/true"])
+        .host(["--plugins", &list, "--out-dir"])
+        .host([dir.path()])
+        .hosted();
+    assert_eq!(out.status.code(), Some(125), "{}", out.stderr);
+    let words = "host: error: plugin `misbehave_rust` called exit(3) in its callback syscall_enter";
+    assert!(out.stderr.starts_with(words), "{}", out.stderr);
+    assert_eq!(dir.read("syscalls.txt").lines().count(), 3);
+}
+
+#[test]
 fn a_guest_that_computes_or_a_short_callback_is_no_reason_to_warn() {
     let dir = TempDir::new();
     let script = "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; echo $i";

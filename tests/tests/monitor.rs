@@ -274,6 +274,45 @@ fn a_reload_takes_the_new_file_with_fresh_statics_in_the_old_place() {
 }
 
 #[test]
+fn a_plugin_is_exchanged_for_one_of_another_api_version_and_back() {
+    let dir = TempDir::new();
+    let library = dir.path().join("panda_frozen_c.so");
+    let old = || {
+        let out = std::fs::File::create(dir.path().join("unpacked")).expect("a file");
+        let packed = e2e::root().join("tests/frozen/1.0/panda_frozen_c.so.gz");
+        let status = Command::new("gzip").arg("-dc").arg(packed).stdout(out).status();
+        assert!(status.expect("gzip").success());
+        std::fs::rename(dir.path().join("unpacked"), &library).expect("it is put in place");
+    };
+    let version = || {
+        let list = host(&dir).args(["plugin", "list", "--plugin-path", "."]).output();
+        let list = text(&list.expect("the host starts").stdout);
+        let row = list.lines().find(|l| l.starts_with("frozen_c ")).unwrap_or("").to_owned();
+        row.split_whitespace().nth(3).unwrap_or("").to_owned()
+    };
+    let source = include_str!("../frozen/1.0/frozen_c.c");
+    old();
+    let mut guest = Guest::start(&dir, &["--plugins", "./panda_frozen_c.so"]);
+    for round in 0..4 {
+        if round % 2 == 0 {
+            compile_plugin(&dir, "frozen_c", source, &["-Wno-unused"]);
+            assert_ne!(version(), "1.0");
+        } else {
+            old();
+            assert_eq!(version(), "1.0");
+        }
+        assert_eq!(
+            tell(&dir, "plugin reload frozen_c --close"),
+            "frozen_c 1.0.0 reloaded; the old library is unmapped\n"
+        );
+        guest.work();
+        assert_eq!(tell(&dir, "plugin cmd frozen_c frozen"), "still here\n");
+    }
+    let (status, said) = guest.end();
+    assert_eq!((status, said.as_str()), (Some(0), ""));
+}
+
+#[test]
 fn what_keeps_a_library_mapped_is_said() {
     let dir = TempDir::new();
     compile_plugin(&dir, "misbehave", MISBEHAVE, &["-pthread", "-w", "-Wl,-z,nodelete"]);

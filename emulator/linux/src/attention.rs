@@ -1,6 +1,6 @@
 //! How the host gets hold of its run thread while a guest runs: one signal that no guest needs.
 //!
-//! The signal has three uses. A timer tick ([`set_tick`]) only looks at where the thread is. A companion
+//! The signal has three uses. A tick of a timer ([`set_tick`]) only looks at where the thread is. A companion
 //! that has a report ends the slice. Anything else asks the run thread to call [`Machine::attend`](crate::Machine::attend) at the next block
 //! boundary; a system call it waits in is left for that and continued afterwards, unseen by the guest.
 
@@ -15,7 +15,16 @@ use crate::{Errno, ExitStatus, Machine, Process, SysResult};
 pub const SIGNAL: i32 = 32;
 
 /// Called in signal context for each timer tick, on the thread the timer belongs to.
-pub type Tick = fn(&mut libc::ucontext_t);
+pub type Tick = fn(Timer, &mut libc::ucontext_t);
+
+/// What a timer counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Timer {
+    /// Processor time of the run thread.
+    Processor,
+    /// Time that passes.
+    Wall,
+}
 
 /// Somebody asked for attention.
 static DUE: AtomicBool = AtomicBool::new(false);
@@ -30,22 +39,23 @@ extern "C" fn on_attention(signal: i32, info: *mut libc::siginfo_t, context: *mu
     let (info, context) = unsafe { (&*info, &mut *context.cast::<libc::ucontext_t>()) };
     // SAFETY: the kind of signal says which of the fields are there.
     let (timer, sender) = unsafe { (info.si_value().sival_ptr, info.si_pid()) };
-    let own_timer = info.si_code == libc::SI_TIMER && timer as u64 == timer_value();
+    let ours = |t: &Timer| info.si_code == libc::SI_TIMER && timer as u64 == timer_value(*t);
+    let own_timer = [Timer::Processor, Timer::Wall].into_iter().find(ours);
     // SAFETY: cannot fail.
     let own_thread = info.si_code == libc::SI_TKILL && sender == unsafe { libc::getpid() };
     // What the kernel says of a descriptor has a positive code.
-    if !own_timer && !own_thread && info.si_code <= 0 {
+    if own_timer.is_none() && !own_thread && info.si_code <= 0 {
         // The guest's own, for instance of its C library's timers.
         host::on_signal(signal, raw.0, raw.1);
         return;
     }
     ARRIVALS.fetch_add(1, Ordering::Relaxed);
-    if own_timer {
+    if let Some(timer) = own_timer {
         let tick = TICK.load(Ordering::Acquire);
         if !tick.is_null() {
             // SAFETY: only `set_tick` stores here.
             let tick: Tick = unsafe { core::mem::transmute(tick) };
-            tick(context);
+            tick(timer, context);
         }
         return;
     }
@@ -66,8 +76,8 @@ pub fn install() {
 }
 
 /// What a timer for [`set_tick`] sends along, to be told from a guest's.
-pub fn timer_value() -> u64 {
-    &raw const TICK as u64
+pub fn timer_value(timer: Timer) -> u64 {
+    &raw const TICK as u64 + timer as u64
 }
 
 /// Asks for attention from another thread; the host's id of the run thread is `run_thread`.

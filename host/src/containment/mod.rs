@@ -87,6 +87,8 @@ pub fn forked() {
 /// Code in this image is the plugin's from now on.
 pub fn watch_image(image: Image) {
     images().push(image);
+    rescue::reserve();
+    watchdog::plugins_came();
 }
 
 /// The plugin has ended, the image stays mapped.

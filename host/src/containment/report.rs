@@ -106,15 +106,27 @@ pub fn last_words(images: &[Image], crash: &Crash) {
     let name = culprit(images, crash).map_or("?", |i| &i.name);
     let mut line = Line::new("error");
     let (doing, kind) = doing_words(crash.doing);
-    line.text("plugin `").text(name).text("` crashed").text(doing).text(kind).text(": ");
-    line.text(signal_name(crash.signal));
-    if faulted(crash.signal) {
-        line.text(" at ").hex(crash.addr);
+    line.text("plugin `").text(name).text("` ");
+    match crash.exit {
+        Some(status) => {
+            line.text("called exit(").number(status as u64).text(")").text(doing).text(kind);
+        }
+        None => {
+            line.text("crashed").text(doing).text(kind).text(": ").text(signal_name(crash.signal));
+            if faulted(crash.signal) {
+                line.text(" at ").hex(crash.addr);
+            }
+        }
     }
     if crash.guest_pc != 0 {
         line.text(", guest pc ").hex(crash.guest_pc);
     }
-    line.text("; not in its own code, so the run ends").write();
+    let why = if crash.exit.is_some() {
+        "; the run ends"
+    } else {
+        "; not in its own code, so the run ends"
+    };
+    line.text(why).write();
     for &at in crash.frames() {
         let mut line = Line::new("error");
         line.text("  ").hex(at);
@@ -146,8 +158,11 @@ pub fn last_words(images: &[Image], crash: &Crash) {
 /// What happened, in a sentence without the plugin's name.
 pub fn describe(crash: &Crash) -> String {
     let (doing, kind) = doing_words(crash.doing);
-    let mut out = format!("it crashed{doing}{kind}: {}", signal_name(crash.signal));
-    if faulted(crash.signal) {
+    let mut out = match crash.exit {
+        Some(status) => format!("it called exit({status}){doing}{kind}"),
+        None => format!("it crashed{doing}{kind}: {}", signal_name(crash.signal)),
+    };
+    if crash.exit.is_none() && faulted(crash.signal) {
         let _ = write!(out, " at {:#x}", crash.addr);
     }
     if crash.guest_pc != 0 {

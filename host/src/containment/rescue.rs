@@ -1,8 +1,8 @@
 //! Crash signals in plugin code.
 
-use core::ffi::CStr;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use core::ffi::{CStr, c_void};
+use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Mutex, Once, PoisonError};
 
 use emu_engine::OwnerId;
 use emu_mem::host_fault;
@@ -58,6 +58,8 @@ pub struct Crash {
     pub depth: usize,
     /// Only the plugin's own code was interrupted, so that everything else can go on.
     pub contained: bool,
+    /// It did not crash: it called `exit` with this status.
+    pub exit: Option<i32>,
 }
 
 impl Crash {
@@ -79,6 +81,16 @@ static ANY: AtomicBool = AtomicBool::new(false);
 /// Addresses of functions of the C library that end the process on purpose, holding no lock.
 static ENDINGS: [AtomicU64; 4] = [const { AtomicU64::new(0) }; 4];
 const ENDING_NAMES: [&CStr; 4] = [c"abort", c"raise", c"__assert_fail", c"__stack_chk_fail"];
+
+/// The status with which a plugin called `exit`, until that is dealt with.
+static EXITING: AtomicI64 = AtomicI64::new(NOT_EXITING);
+const NOT_EXITING: i64 = i64::MAX;
+
+unsafe extern "C" {
+    /// glibc's `on_exit`, an `atexit` whose function learns the status.
+    #[link_name = "on_exit"]
+    fn register_on_exit(f: extern "C" fn(i32, *mut c_void), argument: *mut c_void) -> i32;
+}
 
 /// Takes the oldest crash.
 pub fn take() -> Option<Crash> {
@@ -102,6 +114,11 @@ pub fn install() {
         );
     }
     host_fault::set_rescue_handler(rescue);
+    static REGISTERED: Once = Once::new();
+    // SAFETY: a function that lives as long as the process.
+    REGISTERED.call_once(|| unsafe {
+        register_on_exit(on_exit, core::ptr::null_mut());
+    });
     // Until the guest is loaded, whose signal handlers pass these two on. The first `abort` in a process is
     // not to find the default action.
     for signal in [libc::SIGABRT, libc::SIGILL] {
@@ -113,6 +130,29 @@ pub fn install() {
             libc::sigemptyset(&mut action.sa_mask);
             libc::sigaction(signal, &action, core::ptr::null_mut());
         }
+    }
+}
+
+/// Called by the C library when something in the process calls `exit`. If that is a plugin, it is treated as
+/// one that crashed in the C library: handlers of exits have run, so the run cannot go on.
+extern "C" fn on_exit(status: i32, _: *mut c_void) {
+    let mut plugin = false;
+    if let Ok(images) = IMAGES.try_lock() {
+        walk(None, &mut |frame| {
+            plugin = matches!(place(&images, frame.inside), Place::Plugin(_));
+            !plugin
+        });
+    }
+    if !plugin {
+        return;
+    }
+    EXITING.store(status.into(), Ordering::Release);
+    // SAFETY: plain signal calls; the handler does not return here.
+    unsafe {
+        let mut abort: libc::sigset_t = core::mem::zeroed();
+        libc::sigaddset(&mut abort, libc::SIGABRT);
+        libc::pthread_sigmask(libc::SIG_UNBLOCK, &abort, core::ptr::null_mut());
+        libc::raise(libc::SIGABRT);
     }
 }
 
@@ -156,13 +196,14 @@ fn look(images: &[Image], rip: u64, signal: i32, addr: u64) -> Found {
             frame_count: 0,
             depth: 0,
             contained: false,
+            exit: None,
         },
         back: None,
         called: 0,
         in_host: false,
         entered: 0,
     };
-    walk(rip, &mut |frame| {
+    walk(Some(rip), &mut |frame| {
         let crash = &mut found.crash;
         let inside_plugin = crash.owner_count > 0;
         match place(images, frame.inside) {
@@ -228,6 +269,34 @@ pub fn callback_at(owner: OwnerId, function: usize) -> Option<(u32, u32)> {
     registry.with_function(owner, function).map(|s| (s.kind, s.flags))
 }
 
+/// Address space that is set aside for what follows a crash, which may be one for want of memory: telling of it, and
+/// ending the plugin. Nothing of it is ever used, and it is unmapped to make room.
+static RESERVE: AtomicU64 = AtomicU64::new(0);
+const RESERVE_BYTES: usize = 32 << 20;
+
+/// Sets address space aside, if there is none.
+pub fn reserve() {
+    if RESERVE.load(Ordering::Acquire) != 0 {
+        return;
+    }
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    // SAFETY: a new mapping.
+    let at =
+        unsafe { libc::mmap(core::ptr::null_mut(), RESERVE_BYTES, libc::PROT_NONE, flags, -1, 0) };
+    if at != libc::MAP_FAILED {
+        RESERVE.store(at as u64, Ordering::Release);
+    }
+}
+
+/// Gives it up. Async-signal-safe.
+fn make_room() {
+    let at = RESERVE.swap(0, Ordering::AcqRel);
+    if at != 0 {
+        // SAFETY: mapped by `reserve`, and never used.
+        unsafe { libc::munmap(at as *mut c_void, RESERVE_BYTES) };
+    }
+}
+
 /// The rescue handler. Runs in signal context.
 fn rescue(signal: i32, addr: u64, context: &mut libc::ucontext_t) -> bool {
     const RIP: usize = libc::REG_RIP as usize;
@@ -250,8 +319,12 @@ fn rescue(signal: i32, addr: u64, context: &mut libc::ucontext_t) -> bool {
         (regs[RIP], regs[RSP]) = (old_ip, old_sp);
         return false;
     };
-    let own_code = !found.in_host && (found.called == 0 || only_ends(found.called));
+    make_room();
+    let mut own_code = !found.in_host && (found.called == 0 || only_ends(found.called));
+    crash.exit = i32::try_from(EXITING.swap(NOT_EXITING, Ordering::AcqRel)).ok();
     if !on_run_thread() {
+        // A thread that called `exit` is stopped in a handler of it, where nothing is half done.
+        own_code |= crash.exit.is_some();
         crash.doing = Doing::Thread;
         crash.contained = own_code;
         if !own_code || !keep(*crash) {

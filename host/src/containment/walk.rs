@@ -111,8 +111,9 @@ struct Walk<'a> {
 }
 
 /// Visits the frames of the calling thread's stack, innermost first, beginning with the one that was
-/// interrupted at `from`, until `visit` says no. Ends at code the compiler described no frames for.
-pub fn walk(from: u64, visit: &mut dyn FnMut(&Frame) -> bool) {
+/// interrupted at `from` if that is given, until `visit` says no. Ends at code the compiler described no
+/// frames for.
+pub fn walk(from: Option<u64>, visit: &mut dyn FnMut(&Frame) -> bool) {
     unsafe extern "C" fn step(context: *mut unwinder::Context, data: *mut c_void) -> i32 {
         const GO_ON: i32 = 0;
         const STOP: i32 = 4;
@@ -138,7 +139,7 @@ pub fn walk(from: u64, visit: &mut dyn FnMut(&Frame) -> bool) {
             if (walk.visit)(&frame) { GO_ON } else { STOP }
         }
     }
-    let mut walk = Walk { from: Some(from), visit };
+    let mut walk = Walk { from, visit };
     // SAFETY: the step gets the walk it expects, and returns before the walk is gone.
     unsafe { unwinder::backtrace(step, (&raw mut walk).cast()) };
 }
