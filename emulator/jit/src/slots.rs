@@ -6,7 +6,7 @@ use emu_ir::{Inst, Ty, Val};
 use crate::Unsupported;
 use crate::alloc::cpu_mem;
 use crate::analyze::{FLAG_UNIT, Next};
-use crate::asm::{Alu, NOREG, Rm, Shift};
+use crate::asm::{Alu, Mem, NOREG, R10, R11, R14, Reg, Rm, Shift};
 use crate::compile::Compiler;
 use crate::pins::{Vectors, has};
 use crate::state::{Home, Kind, NOROOT};
@@ -382,15 +382,29 @@ impl Compiler<'_> {
                 let op = if matches!(root.kind, Kind::Sum(..)) { Alu::Add } else { Alu::Sub };
                 let lock = self.st.gpr_lock;
                 let a = self.root_gpr(x)?;
-                self.asm.store(Ty::I64, m, a);
-                self.clobber_flags();
-                match self.st.root(y).kind {
-                    Kind::Const(c) if c as i64 == i64::from(c as i32) => {
-                        self.asm.alu_imm(op, Ty::I64, Rm::M(m), c as i32);
+                let c = match self.st.root(y).kind {
+                    Kind::Const(c) => i32::try_from(c as i64).ok(),
+                    _ => None,
+                };
+                let plus = match op {
+                    Alu::Add => c,
+                    _ => c.and_then(i32::checked_neg),
+                };
+                match (plus, self.idle_gpr()) {
+                    (Some(plus), Some(t)) => {
+                        self.asm.lea(Ty::I64, t, Mem::at(a, plus));
+                        self.asm.store(Ty::I64, m, t);
                     }
                     _ => {
-                        let b = self.root_gpr(y)?;
-                        self.asm.alu_mem(op, Ty::I64, m, b);
+                        self.asm.store(Ty::I64, m, a);
+                        self.clobber_flags();
+                        match c {
+                            Some(c) => self.asm.alu_imm(op, Ty::I64, Rm::M(m), c),
+                            None => {
+                                let b = self.root_gpr(y)?;
+                                self.asm.alu_mem(op, Ty::I64, m, b);
+                            }
+                        }
                     }
                 }
                 self.st.gpr_lock = lock;
@@ -414,6 +428,13 @@ impl Compiler<'_> {
             Kind::Plain => return Err(Unsupported::Malformed),
         }
         Ok(())
+    }
+
+    /// A register without a pin that holds nothing.
+    fn idle_gpr(&self) -> Option<Reg> {
+        [R10, R11, R14]
+            .into_iter()
+            .find(|&r| self.st.gpr[usize::from(r)] == NOROOT && self.st.gpr_lock >> r & 1 == 0)
     }
 
     /// Writes every dirty slot that is not pinned, except those of `stay` and, if `flags` are
