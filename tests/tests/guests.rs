@@ -91,6 +91,11 @@ fn ldt() {
 }
 
 #[test]
+fn directed() {
+    check("directed", include_str!("../guests/directed.c"));
+}
+
+#[test]
 fn shared() {
     check("shared", include_str!("../guests/shared.c"));
 }

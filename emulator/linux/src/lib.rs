@@ -36,6 +36,7 @@ pub mod stack;
 pub mod sys;
 pub mod thread;
 pub mod title;
+pub mod timers;
 mod trap;
 pub mod vdso;
 

@@ -7,6 +7,7 @@ use crate::load::{self, LoadError, LoadRequest};
 use crate::sched::Scheduler;
 use crate::signal::{self, Action, Actions, IGNORE};
 use crate::sys::vfork::VforkChild;
+use crate::timers::Timers;
 use crate::{Abi, Event, Machine, Thread};
 
 /// How a guest process ended.
@@ -86,8 +87,10 @@ pub struct Process {
     pub actions: Actions,
     /// Limits on the guest's memory.
     pub limits: Limits,
-    /// Timers whose signals go to a thread other than the run thread's: timer id and thread id.
-    pub timers: Vec<(i32, i32)>,
+    /// POSIX timers.
+    pub timers: Timers,
+    /// It has made a signalfd.
+    pub signalfds: bool,
     /// Turn-taking.
     pub sched: Scheduler,
     /// In a vfork child: the parent that waits.
@@ -111,7 +114,8 @@ impl Process {
             current: 0,
             actions: Actions::default(),
             limits,
-            timers: Vec::new(),
+            timers: Timers::default(),
+            signalfds: false,
             sched: Scheduler::default(),
             vfork: None,
             exit: None,

@@ -36,6 +36,25 @@ pub enum Entry {
     Mem,
 }
 
+/// Whether process `pid` runs under this program, too.
+pub fn is_guest(pid: i32) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let id = |path: String| std::fs::metadata(path).map(|m| (m.dev(), m.ino())).ok();
+    let theirs = id(format!("/proc/{pid}/exe"));
+    theirs.is_some() && theirs == id("/proc/self/exe".to_owned())
+}
+
+/// Whether process `pid` has a thread `tid`.
+pub fn is_thread(pid: i32, tid: i32) -> bool {
+    std::fs::metadata(format!("/proc/{pid}/task/{tid}")).is_ok()
+}
+
+/// The process that has the thread `tid`.
+pub fn process_of(tid: i32) -> Option<i32> {
+    let status = std::fs::read_to_string(format!("/proc/{tid}/status")).ok()?;
+    status.lines().find_map(|l| l.strip_prefix("Tgid:")?.trim().parse().ok())
+}
+
 /// The entry called `name`.
 fn by_name(name: &[u8]) -> Option<Entry> {
     Some(match name {

@@ -48,18 +48,27 @@ pub fn deliver(p: &mut Process, m: &mut dyn Machine) {
 
 /// Moves the signal the host handler took into the list of the thread that gets it.
 pub fn absorb(p: &mut Process) {
-    if let Some(info) = host::take() {
-        let timer = info.timer();
-        let owner = p.timers.iter().find(|(id, _)| Some(*id) == timer).map(|&(_, tid)| tid);
-        let target = match owner {
+    if let Some(mut info) = host::take() {
+        let target = match addressee(p, &mut info) {
             Some(tid) => p.threads.iter().position(|t| t.tid == tid),
             None => Some(p.signal_target(info.signal())),
         };
-        // A timer's thread may have ended.
+        // The thread may have ended.
         if let Some(target) = target {
             p.threads[target].signals.pending.push(info);
         }
     }
+}
+
+/// The thread that a signal for the process is meant for, if it is for one: taken from what the host
+/// delivered, which then is what the guest is to see.
+pub fn addressee(p: &Process, info: &mut SigInfo) -> Option<i32> {
+    if let Some(tid) = info.take_address() {
+        return Some(tid);
+    }
+    let timer = info.timer().and_then(|host| p.timers.of_host(host))?;
+    info.set_timer(timer.id);
+    timer.owner
 }
 
 /// What the host blocks: what every guest thread blocks.

@@ -13,6 +13,14 @@ pub const SI_TIMER: i32 = -2;
 /// `SI_TKILL`: sent by tkill or tgkill.
 pub const SI_TKILL: i32 = -6;
 
+/// Where an address lies: behind the value of a queued signal (include/linux/signal_types.h: the kernel
+/// keeps 48 bytes).
+const MARK: usize = 32;
+/// Says that there is an address.
+const ADDRESSED: i32 = 0x7061_6e64;
+/// The code of an addressed signal from another process.
+const FOREIGN: i32 = -61;
+
 /// A signal's information, laid out as the x86-64 kernel does.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct SigInfo(pub [u8; 128]);
@@ -107,12 +115,37 @@ impl SigInfo {
         self.0[at..at + 4].copy_from_slice(&v.to_le_bytes());
     }
 
-    /// The timer that sent it (`SI_TIMER`).
+    /// The host's id of the timer that sent it (`SI_TIMER`).
     pub fn timer(&self) -> Option<i32> {
-        const SI_TIMER: i32 = -2;
-        let at =
-            |i: usize| i32::from_le_bytes([self.0[i], self.0[i + 1], self.0[i + 2], self.0[i + 3]]);
-        (at(8) == SI_TIMER).then(|| at(16))
+        (self.code() == SI_TIMER).then(|| self.get32(16))
+    }
+
+    /// Names the timer that sent it.
+    pub fn set_timer(&mut self, id: i32) {
+        self.put32(16, id);
+    }
+
+    /// Addresses a signal for a process to its thread `tid`, in bytes that the kernel passes on and
+    /// no signal uses. `foreign`: to another process, where only few codes may be used.
+    pub fn address_to(&mut self, tid: i32, foreign: bool) {
+        let code = self.code();
+        for (at, value) in [(MARK, ADDRESSED), (MARK + 4, tid), (MARK + 8, code)] {
+            self.put32(at, value);
+        }
+        if foreign {
+            self.put32(8, FOREIGN);
+        }
+    }
+
+    /// Takes an address away; the thread it names.
+    pub fn take_address(&mut self) -> Option<i32> {
+        if self.get32(MARK) != ADDRESSED {
+            return None;
+        }
+        let (tid, code) = (self.get32(MARK + 4), self.get32(MARK + 8));
+        self.0[MARK..MARK + 12].fill(0);
+        self.put32(8, code);
+        Some(tid)
     }
 
     /// The signal's number.
@@ -180,6 +213,19 @@ mod tests {
         assert_eq!(g[0], 11);
         assert_eq!(g[12..16], 0xdead_b000u32.to_le_bytes());
         assert_eq!(s.to_guest(Abi::X86_64)[16..24], 0xdead_b000u64.to_le_bytes());
+    }
+
+    #[test]
+    fn an_address_goes_with_a_signal_and_leaves_no_trace() {
+        let s = SigInfo::from_self(10, SI_TKILL);
+        for foreign in [false, true] {
+            let mut sent = s;
+            sent.address_to(1234, foreign);
+            assert_eq!(sent.code() == SI_TKILL, !foreign);
+            assert_eq!(sent.take_address(), Some(1234));
+            assert_eq!(sent, s);
+            assert_eq!(sent.take_address(), None);
+        }
     }
 
     #[test]

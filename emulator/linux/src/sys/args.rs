@@ -30,6 +30,8 @@ pub enum Arg {
     Pid,
     /// A thread id, 0 for the caller's.
     Tid,
+    /// A POSIX timer's id.
+    Timer,
     /// A user or group id of 32 bits.
     Id,
     /// A user or group id, of 16 bits in a 32-bit guest.
@@ -111,9 +113,10 @@ pub fn decode_to(out: &mut [u64; 6], kinds: &[Arg], abi: Abi, registers: &[u64; 
         let high = registers.get(next + 1).copied().unwrap_or(0);
         next += kind.words(abi);
         *slot = match (kind, abi) {
-            (Arg::Fd | Arg::DirFd | Arg::Int | Arg::Pid | Arg::Tid | Arg::Signal, _) => {
-                low as i32 as u64
-            }
+            (
+                Arg::Fd | Arg::DirFd | Arg::Int | Arg::Timer | Arg::Pid | Arg::Tid | Arg::Signal,
+                _,
+            ) => low as i32 as u64,
             (Arg::UInt | Arg::Id, _) | (Arg::OldId, Abi::X86_64) => u64::from(low as u32),
             (Arg::OldId, Abi::I386) => u64::from(wide_id(low as u16)),
             (Arg::Mode, _) => u64::from(low as u32),

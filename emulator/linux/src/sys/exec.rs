@@ -65,6 +65,7 @@ fn exec(ctx: &mut SyscallContext<'_>, path: Vec<u8>, argv: u64, envp: u64) -> Sy
     }
     robust::release(ctx.process, ctx.machine);
     aio::destroy_all(ctx.process, ctx.machine);
+    ctx.process.timers.delete_all();
     vfork::release_parent(ctx.process);
     fork::clear_handlers(ctx);
     let thread = ctx.process.thread();

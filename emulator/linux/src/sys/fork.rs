@@ -6,6 +6,7 @@ use crate::sched;
 use crate::segments::{self, UserDesc};
 use crate::sys::{SyscallContext, vfork};
 use crate::thread::Thread;
+use crate::timers::Timers;
 use crate::{Abi, Errno, Event, SysResult};
 
 /// What a clone call asks for, from any of its forms.
@@ -248,7 +249,7 @@ fn in_child(
         core::mem::forget(gone.companion.take());
     }
     p.sched.forget();
-    p.timers.clear();
+    p.timers = Timers::default();
     p.threads = vec![thread];
     p.current = 0;
     // An outer vfork parent waits for the process we were copied from, not for this one.

@@ -45,6 +45,7 @@ pub fn prepare(ctx: &mut SyscallContext<'_>, number: i64) -> Result<HostCall, Er
                 structure(ctx, &mut call, i, s, count, CopyBack::Success, true)?;
             }
             Arg::Tid => call.args[i] = thread_id(ctx, value),
+            Arg::Timer => call.args[i] = timer_id(ctx, value)?,
             Arg::Int
             | Arg::UInt
             | Arg::Long
@@ -91,6 +92,8 @@ pub fn direct(ctx: &mut SyscallContext<'_>) -> Option<Result<(), Errno>> {
                 }
                 same(ctx, value, s, element(len), !matches!(kind, Arg::InArray(..)))
             }
+            // Always the first argument, so nothing is converted yet.
+            Arg::Timer => return None,
             Arg::Tid => {
                 ctx.args[i] = thread_id(ctx, value);
                 Ok(())
@@ -135,6 +138,11 @@ fn same(
 /// The thread an id names: 0 is the caller, which is not the host thread that makes the call.
 fn thread_id(ctx: &mut SyscallContext<'_>, id: u64) -> u64 {
     if id == 0 { ctx.thread().tid as u64 } else { id }
+}
+
+/// The host's id of a timer.
+fn timer_id(ctx: &SyscallContext<'_>, id: u64) -> Result<u64, Errno> {
+    ctx.process.timers.get(id as i32).map(|t| t.host as u64).ok_or(Errno::EINVAL)
 }
 
 /// A string or another address of unknown length: its start lies in the guest, and nothing of the

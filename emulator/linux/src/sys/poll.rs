@@ -310,6 +310,7 @@ fn signalfd_with(ctx: &mut SyscallContext<'_>, flags: u64) -> SysResult {
     fds::check(fd)?;
     pass::check_start(ctx, mask)?;
     ctx.check_range(mask, SIGSET_SIZE)?;
+    ctx.process.signalfds = true;
     ctx.host(libc::SYS_signalfd4, [fd, mask, size, flags, 0, 0])
 }
 

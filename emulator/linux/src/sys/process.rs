@@ -4,7 +4,7 @@ use crate::abi::structs::{INT, RLIMIT, RLIMIT64, RUSAGE};
 use crate::signal::info::{SI_TKILL, SI_USER};
 use crate::signal::{SYNCHRONOUS, SigInfo, bit};
 use crate::sys::{HostCall, SyscallContext, vfork};
-use crate::{Abi, Errno, ExitStatus, SysResult, robust};
+use crate::{Abi, Errno, ExitStatus, SysResult, procfs, robust};
 
 /// `exit`: of the thread; of the process when it is the only one.
 pub fn exit(ctx: &mut SyscallContext<'_>) -> SysResult {
@@ -142,6 +142,14 @@ pub(super) fn to_thread(
     if signal == libc::SIGSTOP {
         return Some(ctx.host(libc::SYS_kill, [u64::from(std::process::id()), 19, 0, 0, 0, 0]));
     }
+    let thread = &ctx.process.threads[target].signals;
+    if ctx.process.signalfds && thread.blocked & !thread.awaited & bit(signal) != 0 {
+        // The host's queue is where a signalfd looks.
+        let mut info = info;
+        info.address_to(tid, false);
+        let (own, at) = (u64::from(std::process::id()), info.0.as_ptr() as u64);
+        return Some(ctx.host(libc::SYS_rt_sigqueueinfo, [own, signal as u64, at, 0, 0, 0]));
+    }
     const FIRST_QUEUED: i32 = 32;
     let pending = &mut ctx.process.threads[target].signals.pending;
     let there = pending.iter().any(|s| s.signal() == signal);
@@ -151,11 +159,39 @@ pub(super) fn to_thread(
     Some(Ok(0))
 }
 
+/// Sends a signal to a thread of another guest process that is not its first: the host thread of that
+/// id does not take signals, so the process gets it, addressed to the thread. False if the host has
+/// to do it.
+pub(super) fn to_foreign_thread(
+    ctx: &SyscallContext<'_>,
+    pid: i32,
+    tid: i32,
+    mut info: SigInfo,
+) -> Result<bool, Errno> {
+    let signal = info.signal();
+    let own_way = matches!(signal, libc::SIGKILL | libc::SIGSTOP);
+    if own_way || !(1..=crate::signal::COUNT).contains(&signal) || pid == tid {
+        return Ok(false);
+    }
+    if !procfs::is_thread(pid, tid) || !procfs::is_guest(pid) {
+        return Ok(false);
+    }
+    info.address_to(tid, true);
+    let at = info.0.as_ptr() as u64;
+    ctx.host(libc::SYS_rt_sigqueueinfo, [pid as u64, signal as u64, at, 0, 0, 0])?;
+    Ok(true)
+}
+
 /// `tkill`.
 pub fn tkill(ctx: &mut SyscallContext<'_>) -> SysResult {
     let (tid, signal) = (ctx.int(0), ctx.int(1));
     if let Some(done) = to_thread(ctx, tid, SigInfo::from_self(signal, SI_TKILL)) {
         return done;
+    }
+    if let Some(pid) = procfs::process_of(tid)
+        && to_foreign_thread(ctx, pid, tid, SigInfo::from_self(signal, SI_TKILL))?
+    {
+        return Ok(0);
     }
     ctx.host(libc::SYS_tkill, ctx.args)
 }
@@ -167,6 +203,9 @@ pub fn tgkill(ctx: &mut SyscallContext<'_>) -> SysResult {
         && let Some(done) = to_thread(ctx, tid, SigInfo::from_self(signal, SI_TKILL))
     {
         return done;
+    }
+    if to_foreign_thread(ctx, pid, tid, SigInfo::from_self(signal, SI_TKILL))? {
+        return Ok(0);
     }
     ctx.host(libc::SYS_tgkill, ctx.args)
 }

@@ -2,6 +2,7 @@
 
 use crate::abi::structs::{TIMESPEC, TIMESPEC64};
 use crate::sched::Wait;
+use crate::signal::info::SI_TKILL;
 use crate::signal::{
     Action, AltStack, COUNT, DEFAULT, DefaultAction, IGNORE, SYNCHRONOUS, SigInfo, UNMASKABLE, bit,
     default_action, deliver, frame, host, sa,
@@ -261,7 +262,17 @@ pub fn rt_sigtimedwait(ctx: &mut SyscallContext<'_>) -> Result<HostCall, Errno> 
         for (to, from) in raw.chunks_exact_mut(8).zip(&words[3..]) {
             to.copy_from_slice(&from.to_le_bytes());
         }
-        write_info(ctx, info_at, &SigInfo(raw))?;
+        let mut info = SigInfo(raw);
+        if let Some(tid) = deliver::addressee(ctx.process, &mut info)
+            && tid != ctx.thread().tid
+        {
+            // Another thread's: it has to get it, and this one waits again.
+            if let Some(other) = ctx.process.threads.iter_mut().find(|t| t.tid == tid) {
+                other.signals.pending.push(info);
+            }
+            return Err(Errno::ERESTARTNOINTR);
+        }
+        write_info(ctx, info_at, &info)?;
         Ok(signal)
     }))
 }
@@ -308,6 +319,12 @@ pub fn rt_tgsigqueueinfo(ctx: &mut SyscallContext<'_>) -> SysResult {
         && let Some(done) = process::to_thread(ctx, tid as i32, info)
     {
         return done;
+    }
+    if pid as u32 != std::process::id() && (info.code() >= 0 || info.code() == SI_TKILL) {
+        return Err(Errno::EPERM);
+    }
+    if process::to_foreign_thread(ctx, pid as i32, tid as i32, info)? {
+        return Ok(0);
     }
     ctx.host(libc::SYS_rt_tgsigqueueinfo, [pid, tid, signal, info.0.as_ptr() as u64, 0, 0])
 }

@@ -161,9 +161,10 @@ pub fn stime(ctx: &mut SyscallContext<'_>) -> SysResult {
     syscall(libc::SYS_settimeofday, &[time.as_ptr() as u64, 0, 0, 0, 0, 0], false)
 }
 
-/// `timer_create`. A timer for one thread signals the run thread on the host, which takes signals for
-/// all threads.
+/// `timer_create`. A timer for one thread signals the host process, which finds the thread when the
+/// signal comes.
 pub fn timer_create(ctx: &mut SyscallContext<'_>) -> SysResult {
+    const SIGEV_SIGNAL: u64 = 0;
     const SIGEV_THREAD_ID: u64 = 4;
     /// The C library's own (`SIGTIMER`): its thread waits for it, and its companion can, too.
     const LIBRARY: u64 = 32;
@@ -176,24 +177,41 @@ pub fn timer_create(ctx: &mut SyscallContext<'_>) -> SysResult {
             *to = word(from);
         }
         let (signal, notify, tid) = (event[1] & 0xffff_ffff, event[1] >> 32, event[2] as i32);
-        let own = std::process::id() as i32;
         if notify == SIGEV_THREAD_ID
             && signal != LIBRARY
-            && tid != own
+            && ctx.process.threads.len() > 1
             && ctx.process.threads.iter().any(|t| t.tid == tid)
         {
             owner = Some(tid);
-            event[2] = event[2] & !0xffff_ffff | own as u64;
+            event[1] = signal | SIGEV_SIGNAL << 32;
         }
     }
-    let event = if event_at == 0 { 0 } else { event.as_ptr() as u64 };
-    let mut id = 0i32;
-    syscall(libc::SYS_timer_create, &[clock, event, &raw mut id as u64, 0, 0, 0], false)?;
+    let mut host = 0i32;
+    let mut create = |event: u64| {
+        syscall(libc::SYS_timer_create, &[clock, event, &raw mut host as u64, 0, 0, 0], false)
+    };
+    if event_at == 0 {
+        // The kernel would give the value its own id.
+        let default = [ctx.process.timers.next_id() as u64, libc::SIGALRM as u64, 0, 0, 0, 0, 0, 0];
+        create(default.as_ptr() as u64)?;
+    } else {
+        create(event.as_ptr() as u64)?;
+    }
+    let id = ctx.process.timers.add(host, owner);
     if let Err(e) = ctx.write_u32(id_at, id as u32) {
-        syscall(libc::SYS_timer_delete, &[id as u64, 0, 0, 0, 0, 0], false)?;
+        delete(ctx, id)?;
         return Err(e);
     }
-    ctx.process.timers.retain(|t| t.0 != id);
-    ctx.process.timers.extend(owner.map(|tid| (id, tid)));
     Ok(0)
+}
+
+fn delete(ctx: &mut SyscallContext<'_>, id: i32) -> SysResult {
+    let timer = ctx.process.timers.get(id).ok_or(Errno::EINVAL)?;
+    ctx.process.timers.remove(id);
+    syscall(libc::SYS_timer_delete, &[timer.host as u64, 0, 0, 0, 0, 0], false)
+}
+
+/// `timer_delete`.
+pub fn timer_delete(ctx: &mut SyscallContext<'_>) -> SysResult {
+    delete(ctx, ctx.int(0))
 }
