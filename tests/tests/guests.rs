@@ -95,6 +95,18 @@ fn directed() {
     check("directed", include_str!("../guests/directed.c"));
 }
 
+/// Also with each processor model: `/proc/cpuinfo` follows it.
+#[test]
+fn proc() {
+    let source = include_str!("../guests/proc.c");
+    check("proc", source);
+    let dir = TempDir::new();
+    let exe = compile(&dir, "proc", source, Width::W64, &["-pthread"]);
+    for model in ["v1", "v2"] {
+        Case::new([&exe]).host(["--cpu", model]).same_as_native();
+    }
+}
+
 #[test]
 fn shared() {
     check("shared", include_str!("../guests/shared.c"));

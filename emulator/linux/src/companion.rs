@@ -12,7 +12,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use crate::attention;
 use crate::errno::check;
 use crate::sys::{HostCall, fds, host_call};
-use crate::{Errno, SysResult};
+use crate::{Errno, SysResult, title};
 
 /// The host signal that gets a companion out of a call. The C library keeps it for itself and never
 /// shows it to programs; guests get it only through in-process delivery.
@@ -127,8 +127,9 @@ impl Completions {
         unsafe { libc::read(self.event.as_raw_fd(), (&raw mut count).cast(), 8) };
     }
 
-    /// Starts a companion.
-    pub fn companion(&self) -> Result<Companion, Errno> {
+    /// Starts a companion with the name of thread `like`.
+    pub fn companion(&self, like: i32) -> Result<Companion, Errno> {
+        let name = title::name_of(like);
         let (jobs, work) = unbounded::<Job>();
         let (say_tid, tid) = bounded(1);
         let report = self.sender.clone();
@@ -137,6 +138,7 @@ impl Completions {
             std::thread::Builder::new().name("companion".into()).stack_size(64 << 10).spawn(
                 move || {
                     accept_nudges();
+                    title::set_name(&name);
                     // SAFETY: cannot fail.
                     let tid = unsafe { libc::syscall(libc::SYS_gettid) } as i32;
                     if say_tid.send(tid).is_err() {

@@ -16,6 +16,7 @@
 pub mod abi;
 pub mod attention;
 pub mod companion;
+mod cpuinfo;
 pub mod elf;
 mod engine;
 pub mod errno;
@@ -27,6 +28,7 @@ pub mod mm;
 pub mod nondet;
 pub mod process;
 pub mod procfs;
+mod published;
 mod robust;
 mod run;
 pub mod sched;
@@ -35,8 +37,8 @@ pub mod signal;
 pub mod stack;
 pub mod sys;
 pub mod thread;
-pub mod title;
 pub mod timers;
+pub mod title;
 mod trap;
 pub mod vdso;
 

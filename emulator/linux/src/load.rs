@@ -18,7 +18,7 @@ use crate::elf::{self, ElfError, Image};
 use crate::mm::{self, MapRequest, Place};
 use crate::process::Program;
 use crate::stack::{self, StackSpec, at};
-use crate::{Abi, Errno, Event, Machine, Process, title, vdso};
+use crate::{Abi, Errno, Event, Machine, Process, published, title, vdso};
 
 /// Why a program cannot be run.
 #[derive(Debug, thiserror::Error)]
@@ -352,11 +352,11 @@ impl Prepared {
             auxv: stack.auxv,
             args: stack.args,
             env: stack.env,
-            comm: name[..name.len().min(15)].to_vec(),
             entry,
         };
-        title::set_name(&p.program.comm);
+        title::set_name(name);
         title::set_arguments(p);
+        published::publish(&p.program.exe);
         reset_cpu(p.cpu(), abi, start, stack.sp);
         Ok(())
     }

@@ -41,8 +41,6 @@ pub struct Program {
     pub env: (u64, u64),
     /// Entry point of the program itself (not of its interpreter).
     pub entry: u64,
-    /// Thread name (`/proc/self/comm`): at most 15 bytes.
-    pub comm: Vec<u8>,
 }
 
 /// Where things lie in the guest's address space.

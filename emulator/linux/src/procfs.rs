@@ -1,19 +1,27 @@
-//! `/proc/self` as the guest must see it.
+//! `/proc` as the guest must see it.
 //!
-//! The host kernel describes the host process there. The files that would give it away or mislead
-//! the guest are made here; everything else under `/proc/self` is true for the guest too
-//! (descriptors but for the host's, limits, working directory, mounts).
+//! The host kernel describes the host process in `/proc/self`, and other guests' in `/proc/PID`. The
+//! files that would give it away or mislead the guest are made here; everything else is true for the
+//! guest too (descriptors and threads but for the host's, limits, working directory, mounts).
 
-use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
 use emu_mem::access;
 
 use crate::sys::fds;
-use crate::{Errno, Machine, Process, mm};
+use crate::{Abi, Errno, Machine, Process, cpuinfo, mm, published, signal};
 
-/// A file of `/proc/self` that shows the guest instead of the host.
+/// A file of `/proc` that shows the guest instead of the host.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// Which.
+    pub entry: Entry,
+    /// The program of another guest process; `None` for this one.
+    other: Option<PathBuf>,
+}
+
+/// The files there are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Entry {
     /// `exe`: the link to the program.
@@ -28,10 +36,12 @@ pub enum Entry {
     Environ,
     /// `auxv`: the auxiliary vector.
     Auxv,
-    /// `comm`: the thread's name.
-    Comm,
     /// `stat`: numbers about the process.
     Stat,
+    /// `status`: the same and more, for people.
+    Status,
+    /// `/proc/cpuinfo`: the processors.
+    Cpuinfo,
     /// `mem`: the memory itself; refused, since it would show the host's.
     Mem,
 }
@@ -64,23 +74,38 @@ fn by_name(name: &[u8]) -> Option<Entry> {
         b"cmdline" => Entry::Cmdline,
         b"environ" => Entry::Environ,
         b"auxv" => Entry::Auxv,
-        b"comm" => Entry::Comm,
         b"stat" => Entry::Stat,
+        b"status" => Entry::Status,
+        b"cpuinfo" => Entry::Cpuinfo,
         b"mem" => Entry::Mem,
         _ => return None,
     })
 }
 
-/// The entry that `path`, relative to `dirfd`, names, if it is one of this process's.
-pub fn find(dirfd: i32, path: &[u8]) -> Option<Entry> {
+/// The view that `path`, relative to `dirfd`, names, if there is one.
+pub fn find(dirfd: i32, path: &[u8]) -> Option<View> {
     let entry = by_name(last(path))?;
     let full = absolute(dirfd, path)?;
-    let own = match below_own(&full)?[..] {
-        [_] => true,
-        [b"task", tid, _] => is_own_id(tid),
-        _ => false,
-    };
-    own.then_some(entry)
+    let parts = below_proc(&full)?;
+    let own = |id: &[u8]| matches!(id, b"self" | b"thread-self") || is_own_id(id);
+    match (entry, &parts[..]) {
+        (Entry::Cpuinfo, [_]) => {}
+        (Entry::Cpuinfo, _) => return None,
+        (_, [id, _]) if own(id) => {}
+        (_, [id, b"task", tid, _]) if own(id) && is_own_id(tid) => {}
+        // Numbers are a thread's own; what it runs is what its process runs.
+        (Entry::Stat | Entry::Status, _) => return None,
+        (_, [id, b"task", tid, _]) if own(id) && number(tid).is_some() => {}
+        (Entry::Exe, [id, _]) => {
+            return Some(View { entry, other: Some(published::program_of(number(id)?)?) });
+        }
+        _ => return None,
+    }
+    Some(View { entry, other: None })
+}
+
+fn number(part: &[u8]) -> Option<i32> {
+    std::str::from_utf8(part).ok()?.parse().ok()
 }
 
 /// Whether `path`, relative to `dirfd`, names one of the host's descriptors in a directory of this
@@ -93,14 +118,42 @@ pub fn is_hidden(dirfd: i32, path: &[u8]) -> bool {
         })
 }
 
-/// Whether `fd` is a directory of this process's descriptors.
-pub fn lists_descriptors(fd: i32) -> bool {
-    // SAFETY: the structure is plain data that the call fills.
-    let on_proc = unsafe {
-        let mut fs: libc::statfs = core::mem::zeroed();
-        libc::fstatfs(fd, &mut fs) == 0 && fs.f_type == libc::PROC_SUPER_MAGIC
-    };
-    on_proc && absolute(fd, b"").is_some_and(|path| is_descriptors(&path))
+/// A directory of `/proc` in which there are entries of the host.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Listing {
+    /// Of this process's descriptors.
+    Descriptors,
+    /// Of its threads.
+    Threads,
+}
+
+impl Listing {
+    /// What `fd` lists, if it is such a directory.
+    pub fn of(fd: i32) -> Option<Listing> {
+        // SAFETY: the structure is plain data that the call fills.
+        let on_proc = unsafe {
+            let mut fs: libc::statfs = core::mem::zeroed();
+            libc::fstatfs(fd, &mut fs) == 0 && fs.f_type == libc::PROC_SUPER_MAGIC
+        };
+        if !on_proc {
+            return None;
+        }
+        let path = absolute(fd, b"")?;
+        if is_descriptors(&path) {
+            return Some(Listing::Descriptors);
+        }
+        (below_own(&path)?[..] == [b"task"]).then_some(Listing::Threads)
+    }
+
+    /// Whether the entry `name` is the host's.
+    pub fn hides(self, name: &[u8], process: &Process) -> bool {
+        match self {
+            Listing::Descriptors => is_reserved_name(name),
+            Listing::Threads => {
+                number(name).is_some_and(|tid| process.threads.iter().all(|t| t.tid != tid))
+            }
+        }
+    }
 }
 
 /// Whether `name` is the number of a descriptor that is the host's.
@@ -137,18 +190,18 @@ fn absolute(dirfd: i32, path: &[u8]) -> Option<Vec<u8>> {
     Some(full)
 }
 
+/// The parts of an absolute path behind `/proc`.
+fn below_proc(path: &[u8]) -> Option<Vec<&[u8]>> {
+    let mut parts = path.split(|&b| b == b'/').filter(|p| !p.is_empty() && *p != b".");
+    (parts.next() == Some(b"proc")).then(|| parts.collect())
+}
+
 /// What follows this process's or thread's directory in an absolute path.
 fn below_own(path: &[u8]) -> Option<Vec<&[u8]>> {
-    let mut parts = path.split(|&b| b == b'/').filter(|p| !p.is_empty() && *p != b".");
-    if parts.next() != Some(b"proc") {
-        return None;
-    }
-    match parts.next()? {
-        b"self" | b"thread-self" => {}
-        pid if is_own_id(pid) => {}
-        _ => return None,
-    }
-    Some(parts.collect())
+    let mut parts = below_proc(path)?;
+    let first = *parts.first()?;
+    let own = matches!(first, b"self" | b"thread-self") || is_own_id(first);
+    own.then(|| parts.split_off(1))
 }
 
 fn is_own_id(part: &[u8]) -> bool {
@@ -164,12 +217,13 @@ fn contents(entry: Entry, process: &mut Process, machine: &mut dyn Machine) -> V
         Entry::Cmdline => strings(process.program.args),
         Entry::Environ => strings(process.program.env),
         Entry::Auxv => process.program.auxv.clone(),
-        Entry::Comm => {
-            let mut comm = process.program.comm.clone();
-            comm.push(b'\n');
-            comm
-        }
         Entry::Stat => stat(process, machine),
+        Entry::Status => status(process, machine),
+        Entry::Cpuinfo => {
+            let host = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+            let long_mode = process.abi == Abi::X86_64;
+            cpuinfo::text(&host, emu_x86::Level::current(), long_mode).into_bytes()
+        }
     }
 }
 
@@ -213,9 +267,9 @@ fn smaps(machine: &mut dyn Machine) -> Vec<u8> {
 /// `stat`: the host's line with the fields that describe the program replaced.
 fn stat(process: &Process, machine: &mut dyn Machine) -> Vec<u8> {
     let host = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let Some((_, after)) = host.rsplit_once(')') else { return host.into_bytes() };
+    let Some((before, after)) = host.rsplit_once(')') else { return host.into_bytes() };
     let mut fields: Vec<String> = after.split_whitespace().map(str::to_string).collect();
-    let vsize: u64 = machine.space().iter().map(|(s, e, _)| e - s).sum();
+    let vsize = size(machine);
     // Numbered as in proc(5); the first field after the name is number 3.
     let layout = &process.layout;
     let new = [
@@ -233,26 +287,64 @@ fn stat(process: &Process, machine: &mut dyn Machine) -> Vec<u8> {
             *f = value.to_string();
         }
     }
-    let comm = String::from_utf8_lossy(&process.program.comm);
-    format!("{} ({comm}) {}\n", std::process::id(), fields.join(" ")).into_bytes()
+    format!("{before}) {}\n", fields.join(" ")).into_bytes()
 }
 
-/// The file that stands for `entry` in a call that follows links.
-pub fn target(entry: Entry, process: &Process) -> Option<PathBuf> {
-    (entry == Entry::Exe).then(|| process.program.exe.clone())
+/// Bytes of the guest's address space.
+fn size(machine: &mut dyn Machine) -> u64 {
+    machine.space().iter().map(|(s, e, _)| e - s).sum()
 }
 
-/// Opens `entry`: a descriptor of the guest.
+/// `status`: the host's lines with those that describe the program replaced.
+fn status(process: &Process, machine: &mut dyn Machine) -> Vec<u8> {
+    let host = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let size = format!("{:8} kB", size(machine) / 1024);
+    let first = process.threads.iter().find(|t| t.tid as u32 == std::process::id());
+    let blocked = first.map_or(0, |t| t.signals.blocked);
+    let with = |wanted: &dyn Fn(u64) -> bool| {
+        (1..=signal::COUNT)
+            .filter(|&n| wanted(process.actions.get(n).handler))
+            .fold(0, |set, n| set | signal::bit(n))
+    };
+    let ignored = with(&|handler| handler == signal::IGNORE);
+    let caught = with(&|handler| handler != signal::IGNORE && handler != signal::DEFAULT);
+    let mut out = String::new();
+    for line in host.lines() {
+        let (key, value) = line.split_once(":\t").unwrap_or((line, ""));
+        let value = match key {
+            "VmPeak" | "VmSize" => size.clone(),
+            "Threads" => process.threads.len().to_string(),
+            "SigBlk" => format!("{blocked:016x}"),
+            "SigIgn" => format!("{ignored:016x}"),
+            "SigCgt" => format!("{caught:016x}"),
+            _ => value.to_owned(),
+        };
+        out.push_str(&format!("{key}:\t{value}\n"));
+    }
+    out.into_bytes()
+}
+
+impl View {
+    /// The file that stands for it in a call that follows links.
+    pub fn target(&self, process: &Process) -> Option<PathBuf> {
+        (self.entry == Entry::Exe).then(|| match &self.other {
+            Some(program) => program.clone(),
+            None => process.program.exe.clone(),
+        })
+    }
+}
+
+/// Opens a view: a descriptor of the guest.
 pub fn open(
-    entry: Entry,
+    view: &View,
     flags: i32,
     process: &mut Process,
     machine: &mut dyn Machine,
 ) -> Result<u64, Errno> {
-    if entry == Entry::Mem {
+    if view.entry == Entry::Mem {
         return Err(Errno::EACCES);
     }
-    if let Some(path) = target(entry, process) {
+    if let Some(path) = view.target(process) {
         let path = c_path(path.as_os_str().as_bytes())?;
         // SAFETY: a NUL-terminated path.
         return crate::errno::check(i64::from(unsafe { libc::open(path.as_ptr(), flags, 0) }));
@@ -260,7 +352,7 @@ pub fn open(
     if flags & libc::O_ACCMODE != libc::O_RDONLY {
         return Err(Errno::EACCES);
     }
-    memory_file(&contents(entry, process, machine), flags & libc::O_CLOEXEC)
+    memory_file(&contents(view.entry, process, machine), flags & libc::O_CLOEXEC)
 }
 
 /// A new read-only descriptor of a file in memory that holds `data`.
@@ -295,11 +387,6 @@ fn memory_file(data: &[u8], cloexec: i32) -> Result<u64, Errno> {
     lowest
 }
 
-/// What `readlink` gives for `entry`; `None` for a file that is not a link.
-pub fn link(entry: Entry, process: &Process) -> Option<OsString> {
-    target(entry, process).map(PathBuf::into_os_string)
-}
-
 /// A path as a C string.
 pub fn c_path(path: &[u8]) -> Result<std::ffi::CString, Errno> {
     std::ffi::CString::new(path).map_err(|_| Errno::ENOENT)
@@ -308,6 +395,10 @@ pub fn c_path(path: &[u8]) -> Result<std::ffi::CString, Errno> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn entry(dirfd: i32, path: &[u8]) -> Option<Entry> {
+        find(dirfd, path).map(|v| v.entry)
+    }
 
     #[test]
     fn own_entries_are_found_under_every_name() {
@@ -319,14 +410,14 @@ mod tests {
             format!("/proc/{pid}/maps"),
             format!("/proc/self/task/{pid}/maps"),
         ] {
-            assert_eq!(find(libc::AT_FDCWD, path.as_bytes()), Some(Entry::Maps), "{path}");
+            assert_eq!(entry(libc::AT_FDCWD, path.as_bytes()), Some(Entry::Maps), "{path}");
         }
     }
 
     #[test]
     fn other_files_are_not() {
         for path in ["/proc/1/maps", "/proc/maps", "/tmp/self/exe", "maps", "/proc/self/fd/exe"] {
-            assert_eq!(find(libc::AT_FDCWD, path.as_bytes()), None, "{path}");
+            assert_eq!(entry(libc::AT_FDCWD, path.as_bytes()), None, "{path}");
         }
     }
 
@@ -342,7 +433,8 @@ mod tests {
         assert!(paths.iter().all(hidden));
         assert!(!hidden(&format!("/proc/1/fd/{fd}")) && !hidden(&format!("/tmp/{fd}")));
         let dir = std::fs::File::open("/proc/self/fd").expect("/proc/self/fd opens");
-        assert!(lists_descriptors(dir.as_raw_fd()) && !lists_descriptors(fd));
+        assert_eq!(Listing::of(dir.as_raw_fd()), Some(Listing::Descriptors));
+        assert_eq!(Listing::of(fd), None);
         assert!(is_hidden(dir.as_raw_fd(), fd.to_string().as_bytes()));
         fds::release(fd);
     }
@@ -351,8 +443,8 @@ mod tests {
     fn relative_names_count_below_proc() {
         use std::os::fd::AsRawFd;
         let dir = std::fs::File::open("/proc/self").expect("/proc/self opens");
-        assert_eq!(find(dir.as_raw_fd(), b"exe"), Some(Entry::Exe));
+        assert_eq!(entry(dir.as_raw_fd(), b"exe"), Some(Entry::Exe));
         let dir = std::fs::File::open("/tmp").expect("/tmp opens");
-        assert_eq!(find(dir.as_raw_fd(), b"exe"), None);
+        assert_eq!(entry(dir.as_raw_fd(), b"exe"), None);
     }
 }

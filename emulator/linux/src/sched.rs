@@ -148,7 +148,8 @@ pub fn submit(ctx: &mut SyscallContext<'_>, call: HostCall) -> SysResult {
     let ticket = p.sched.serial();
     let outputs = core::mem::take(&mut p.sched.outputs);
     if p.thread().companion.is_none() {
-        let companion = p.sched.completions()?.companion()?;
+        let like = p.thread().tid;
+        let companion = p.sched.completions()?.companion(like)?;
         p.thread().companion = Some(companion);
     }
     let thread = p.thread();
@@ -503,5 +504,6 @@ impl crate::Thread {
 
 /// A companion for a thread about to be made: its id is the thread's.
 pub fn new_companion(p: &mut Process) -> Result<Companion, Errno> {
-    p.sched.completions()?.companion()
+    let like = p.thread().tid;
+    p.sched.completions()?.companion(like)
 }

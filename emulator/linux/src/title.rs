@@ -36,6 +36,16 @@ pub fn set_name(comm: &[u8]) {
     unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
 }
 
+/// The name of a thread, which is that of the host thread with its id.
+pub fn name_of(tid: i32) -> [u8; 16] {
+    let mut name = [0u8; 16];
+    let comm = std::fs::read(format!("/proc/self/task/{tid}/comm")).unwrap_or_default();
+    let comm = comm.strip_suffix(b"\n").unwrap_or(&comm);
+    let n = comm.len().min(15);
+    name[..n].copy_from_slice(&comm[..n]);
+    name
+}
+
 /// Shows the guest's arguments and environment as the host process's. A kernel without
 /// `CONFIG_CHECKPOINT_RESTORE` refuses; others then see the host's.
 pub fn set_arguments(p: &Process) {

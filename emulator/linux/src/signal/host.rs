@@ -225,12 +225,12 @@ pub fn inherited_ignore(signal: i32) -> bool {
     if signal == libc::SIGPIPE {
         return false;
     }
-    // SAFETY: sigaction is plain data, filled by the call.
-    unsafe {
-        let mut old: libc::sigaction = core::mem::zeroed();
-        libc::sigaction(signal, core::ptr::null(), &mut old) == 0
-            && old.sa_sigaction == libc::SIG_IGN
-    }
+    // The kernel's own structure, as in `install_internal`: handler, flags, restorer, mask.
+    let mut old = [0u64; 4];
+    let none = core::ptr::null::<u64>();
+    // SAFETY: the kernel fills four words.
+    let r = unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, none, old.as_mut_ptr(), 8) };
+    r == 0 && old[0] == libc::SIG_IGN as u64
 }
 
 /// Ends the host process by a signal, as the guest ended. Returns only if that fails.

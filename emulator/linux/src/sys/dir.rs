@@ -8,9 +8,10 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 
 use crate::abi::structs::I64;
+use crate::procfs::Listing;
 use crate::sys::host_call::syscall;
 use crate::sys::{SyscallContext, fds, pass};
-use crate::{Abi, Errno, SysResult, procfs};
+use crate::{Abi, Errno, SysResult};
 
 /// Short names of long directory positions.
 #[derive(Default)]
@@ -117,7 +118,7 @@ fn read_host(ctx: &SyscallContext<'_>, room: u64) -> Result<Vec<u8>, Errno> {
     let args = [ctx.args[0], buf.as_mut_ptr() as u64, buf.len() as u64, 0, 0, 0];
     loop {
         let n = ctx.host(libc::SYS_getdents64, args)? as usize;
-        let left = hide(ctx.args[0], &mut buf[..n], 19);
+        let left = hide(ctx, &mut buf[..n], 19);
         // Nothing would mean the end.
         if left > 0 || n == 0 {
             buf.truncate(left);
@@ -126,18 +127,17 @@ fn read_host(ctx: &SyscallContext<'_>, room: u64) -> Result<Vec<u8>, Errno> {
     }
 }
 
-/// Takes the host's descriptors out of a directory of descriptors: `records` of 64-bit entries
+/// Takes the host's descriptors and threads out of a directory of such: `records` of 64-bit entries
 /// whose names begin at byte `name`; what length is left.
-fn hide(dir: u64, records: &mut [u8], name: usize) -> usize {
-    if records.is_empty() || !procfs::lists_descriptors(dir as i32) {
-        return records.len();
-    }
+fn hide(ctx: &SyscallContext<'_>, records: &mut [u8], name: usize) -> usize {
+    let listing = if records.is_empty() { None } else { Listing::of(ctx.int(0)) };
+    let Some(listing) = listing else { return records.len() };
     let (mut from, mut to) = (0, 0);
     while let Some(&[low, high]) = records.get(from + 16..from + 18) {
         let end = (from + usize::from(u16::from_le_bytes([low, high])).max(1)).min(records.len());
         let text = records.get(from + name..end).unwrap_or_default();
         let text = text.split(|&b| b == 0).next().unwrap_or_default();
-        if !procfs::is_reserved_name(text) {
+        if !listing.hides(text, ctx.process) {
             records.copy_within(from..end, to);
             to += end - from;
         }
@@ -151,11 +151,11 @@ fn read_directly(ctx: &mut SyscallContext<'_>, number: i64, name: usize) -> SysR
     let call = pass::prepare(ctx, number)?;
     loop {
         let n = call.perform(false)?;
-        if n == 0 || !procfs::lists_descriptors(ctx.args[0] as i32) {
+        if n == 0 || Listing::of(ctx.int(0)).is_none() {
             return Ok(n);
         }
         let mut records = ctx.read_vec(ctx.args[1], n as usize)?;
-        let left = hide(ctx.args[0], &mut records, name);
+        let left = hide(ctx, &mut records, name);
         if left > 0 {
             ctx.write(ctx.args[1], &records[..left])?;
             return Ok(left as u64);

@@ -3,7 +3,7 @@
 use crate::load::{self, LoadRequest};
 use crate::stack::MAX_STRING;
 use crate::sys::{SyscallContext, aio, fds, fork, vfork};
-use crate::{Errno, Event, ExitStatus, SysResult, robust};
+use crate::{Errno, Event, ExitStatus, SysResult, procfs, robust};
 
 /// The most pointers in an argument or environment list.
 const MAX_STRINGS: usize = 1 << 20;
@@ -45,7 +45,7 @@ pub fn execveat(ctx: &mut SyscallContext<'_>) -> SysResult {
     exec(ctx, path, argv, envp)
 }
 
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 fn exec(ctx: &mut SyscallContext<'_>, path: Vec<u8>, argv: u64, envp: u64) -> SysResult {
     if path.is_empty() {
@@ -82,14 +82,10 @@ fn exec(ctx: &mut SyscallContext<'_>, path: Vec<u8>, argv: u64, envp: u64) -> Sy
     Err(Errno::REGISTERS_SET)
 }
 
-/// `/proc/self/exe` is the guest's program, not the host's.
+/// `/proc/PID/exe` is the guest's program, not the host's.
 fn own_exe(ctx: &SyscallContext<'_>, path: Vec<u8>) -> Vec<u8> {
-    let own = format!("/proc/{}/exe", std::process::id());
-    if path == b"/proc/self/exe" || path == b"/proc/thread-self/exe" || path == own.as_bytes() {
-        ctx.process.program.exe.as_os_str().as_bytes().to_vec()
-    } else {
-        path
-    }
+    let target = procfs::find(libc::AT_FDCWD, &path).and_then(|v| v.target(ctx.process));
+    target.map_or(path, |t| t.into_os_string().into_vec())
 }
 
 /// Reads a null-terminated array of strings; a null array is an empty one.

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use crate::abi::structs;
 use crate::errno::check;
-use crate::procfs::{self, Entry};
+use crate::procfs::{self, View};
 use crate::sys::host_call::{Buffer, HostCall, syscall};
 use crate::sys::{SyscallContext, fds, pass};
 use crate::{Errno, SysResult};
@@ -27,9 +27,9 @@ impl At {
         self.dirfd.map_or(libc::AT_FDCWD, |i| ctx.int(i))
     }
 
-    /// The entry of the guest's own `/proc` directory that the path names. Descriptors of the host
+    /// The view of `/proc` that the path names. Descriptors of the host
     /// do not exist there.
-    fn entry(self, ctx: &SyscallContext<'_>) -> Result<Option<Entry>, Errno> {
+    fn view(self, ctx: &SyscallContext<'_>) -> Result<Option<View>, Errno> {
         let dirfd = self.dirfd(ctx);
         fds::check(dirfd as u64)?;
         let path = ctx.read_path(ctx.args[self.path])?;
@@ -43,9 +43,9 @@ impl At {
 /// The call with the program's path in place of a `/proc/self/exe` that it would follow.
 fn follow_exe(ctx: &mut SyscallContext<'_>, number: i64, at: At, follow: bool) -> SysResult {
     // The empty path of AT_EMPTY_PATH needs no look at the name.
-    let entry = if follow { at.entry(ctx)? } else { None };
+    let view = if follow { at.view(ctx)? } else { None };
     let mut call = pass::prepare(ctx, number)?;
-    let replaced = match entry.and_then(|e| procfs::target(e, ctx.process)) {
+    let replaced = match view.and_then(|v| v.target(ctx.process)) {
         Some(target) => Some(procfs::c_path(target.as_os_str().as_bytes())?),
         None => None,
     };
@@ -57,10 +57,8 @@ fn follow_exe(ctx: &mut SyscallContext<'_>, number: i64, at: At, follow: bool) -
 }
 
 fn open_at(ctx: &mut SyscallContext<'_>, at: At, flags: u64, mode: u64) -> Result<HostCall, Errno> {
-    if let Some(entry) = at.entry(ctx)?
-        && !(entry == Entry::Comm && flags as i32 & libc::O_ACCMODE != libc::O_RDONLY)
-    {
-        let fd = procfs::open(entry, flags as i32, ctx.process, ctx.machine)?;
+    if let Some(view) = at.view(ctx)? {
+        let fd = procfs::open(&view, flags as i32, ctx.process, ctx.machine)?;
         return Ok(HostCall::ready(fd));
     }
     let dirfd = at.dirfd(ctx) as u64;
@@ -94,8 +92,8 @@ pub fn openat2(ctx: &mut SyscallContext<'_>) -> Result<HostCall, Errno> {
     }
     let how = ctx.read_vec(ctx.args[2], size as usize)?;
     let flags = u64::from_le_bytes(how[..8].try_into().map_err(|_| Errno::EINVAL)?);
-    if let Some(entry) = DIR.entry(ctx)? {
-        let fd = procfs::open(entry, flags as i32, ctx.process, ctx.machine)?;
+    if let Some(view) = DIR.view(ctx)? {
+        let fd = procfs::open(&view, flags as i32, ctx.process, ctx.machine)?;
         return Ok(HostCall::ready(fd));
     }
     let words: Box<[u64]> = how
@@ -195,12 +193,12 @@ fn statfs_of(ctx: &mut SyscallContext<'_>, number: i64) -> SysResult {
 
 fn readlink_at(ctx: &mut SyscallContext<'_>, at: At) -> SysResult {
     let (buf, size) = (ctx.args[at.path + 1], ctx.int(at.path + 2));
-    let link = at.entry(ctx)?.and_then(|e| procfs::link(e, ctx.process));
+    let link = at.view(ctx)?.and_then(|v| v.target(ctx.process));
     if let Some(link) = link {
         if size <= 0 {
             return Err(Errno::EINVAL);
         }
-        let text = link.as_bytes();
+        let text = link.as_os_str().as_bytes();
         let text = &text[..text.len().min(size as usize)];
         ctx.write(buf, text)?;
         return Ok(text.len() as u64);

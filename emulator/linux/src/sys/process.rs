@@ -4,7 +4,7 @@ use crate::abi::structs::{INT, RLIMIT, RLIMIT64, RUSAGE};
 use crate::signal::info::{SI_TKILL, SI_USER};
 use crate::signal::{SYNCHRONOUS, SigInfo, bit};
 use crate::sys::{HostCall, SyscallContext, vfork};
-use crate::{Abi, Errno, ExitStatus, SysResult, procfs, robust};
+use crate::{Abi, Errno, ExitStatus, SysResult, procfs, robust, title};
 
 /// `exit`: of the thread; of the process when it is the only one.
 pub fn exit(ctx: &mut SyscallContext<'_>) -> SysResult {
@@ -337,14 +337,17 @@ pub fn prctl(ctx: &mut SyscallContext<'_>) -> SysResult {
                 }
                 name.push(b[0]);
             }
-            crate::title::set_name(&name);
-            ctx.process.program.comm = name;
+            let tid = ctx.thread().tid;
+            if tid as u32 == std::process::id() {
+                title::set_name(&name);
+            } else {
+                // The companion's; where that cannot be done the thread keeps its name.
+                let _ = std::fs::write(format!("/proc/self/task/{tid}/comm"), name);
+            }
             Ok(0)
         }
         libc::PR_GET_NAME => {
-            let mut name = [0; 16];
-            let comm = &ctx.process.program.comm;
-            name[..comm.len().min(15)].copy_from_slice(&comm[..comm.len().min(15)]);
+            let name = title::name_of(ctx.thread().tid);
             ctx.write(arg, &name)?;
             Ok(0)
         }
