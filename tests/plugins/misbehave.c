@@ -45,7 +45,7 @@ static void *exiting(void *p)
     return p;
 }
 
-/* Takes all the memory there is, which is not much, and does not look whether there was any. */
+/* Takes all the memory there is, which is not much. */
 static void exhaust(void)
 {
     struct rlimit limit;
@@ -60,7 +60,6 @@ static void exhaust(void)
     for (size_t size = 1 << 20; size > 0; size /= 2)
         for (char *p; (p = malloc(size)) != NULL;)
             *p = 1;
-    *(volatile char *)malloc(1 << 20) = 1;
 }
 
 static void misbehave(void)
@@ -92,9 +91,12 @@ static void misbehave(void)
             sink = 0;
     } else if (!strcmp(how, "exit"))
         exit(3);
-    else if (!strcmp(how, "memory"))
+    else if (!strcmp(how, "take-all"))
         exhaust();
-    else if (!strcmp(how, "thread"))
+    else if (!strcmp(how, "memory")) {
+        exhaust();
+        *(volatile char *)malloc(1 << 20) = 1;
+    } else if (!strcmp(how, "thread"))
         pthread_create(&thread, NULL, sleeping, NULL);
     else if (!strcmp(how, "thread-exit")) {
         pthread_create(&thread, NULL, exiting, NULL);

@@ -259,6 +259,25 @@ fn a_plugin_that_finds_no_memory_is_ended_alone() {
     }
 }
 
+#[test]
+fn a_plugin_that_takes_all_memory_ends_the_run_and_loses_no_log() {
+    let dir = TempDir::new();
+    let plugin = misbehave(&dir);
+    let list = format!("syscalls,{}:how=take-all,where=syscall", plugin.display());
+    for tier in ["interp", "jit"] {
+        let out = Case::new(["/bin/sh", "-c", "while :; do echo one; done"])
+            .host(["--tier", tier, "--plugins", &list, "--out-dir"])
+            .host([dir.path()])
+            .hosted();
+        let said = format!("{tier}: {}", out.stderr);
+        assert_eq!(out.status.code(), Some(125), "{said}");
+        let words = "host: error: memory is exhausted, perhaps by a plugin; the run ends\n";
+        assert!(out.stderr.starts_with(words), "{said}");
+        let log = dir.read("syscalls.txt");
+        assert!(log.lines().count() >= 3 && log.ends_with('\n'), "{log}");
+    }
+}
+
 /// The example of this crate that is a plugin in Rust.
 fn rust_plugin() -> PathBuf {
     let status = Command::new(env!("CARGO"))

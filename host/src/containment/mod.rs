@@ -10,6 +10,7 @@
 //!   C library, the host), the run ends as soon as the other plugins have written their output.
 //! * [`watchdog`] gets timer ticks and warns of a callback that goes on and on.
 
+pub mod memory;
 pub mod report;
 mod rescue;
 mod walk;
@@ -87,7 +88,7 @@ pub fn forked() {
 /// Code in this image is the plugin's from now on.
 pub fn watch_image(image: Image) {
     images().push(image);
-    rescue::reserve();
+    memory::reserve();
     watchdog::plugins_came();
 }
 

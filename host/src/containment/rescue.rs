@@ -8,7 +8,7 @@ use emu_engine::OwnerId;
 use emu_mem::host_fault;
 
 use super::walk::{Frame, Place, library, place, walk};
-use super::{IMAGES, Image, RUN_THREAD, guest_pc, on_run_thread, report, shared};
+use super::{IMAGES, Image, RUN_THREAD, guest_pc, memory, on_run_thread, report, shared};
 
 /// Most frames that are kept of a stack: the innermost ones.
 pub const FRAMES: usize = 24;
@@ -269,34 +269,6 @@ pub fn callback_at(owner: OwnerId, function: usize) -> Option<(u32, u32)> {
     registry.with_function(owner, function).map(|s| (s.kind, s.flags))
 }
 
-/// Address space that is set aside for what follows a crash, which may be one for want of memory: telling of it, and
-/// ending the plugin. Nothing of it is ever used, and it is unmapped to make room.
-static RESERVE: AtomicU64 = AtomicU64::new(0);
-const RESERVE_BYTES: usize = 32 << 20;
-
-/// Sets address space aside, if there is none.
-pub fn reserve() {
-    if RESERVE.load(Ordering::Acquire) != 0 {
-        return;
-    }
-    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
-    // SAFETY: a new mapping.
-    let at =
-        unsafe { libc::mmap(core::ptr::null_mut(), RESERVE_BYTES, libc::PROT_NONE, flags, -1, 0) };
-    if at != libc::MAP_FAILED {
-        RESERVE.store(at as u64, Ordering::Release);
-    }
-}
-
-/// Gives it up. Async-signal-safe.
-fn make_room() {
-    let at = RESERVE.swap(0, Ordering::AcqRel);
-    if at != 0 {
-        // SAFETY: mapped by `reserve`, and never used.
-        unsafe { libc::munmap(at as *mut c_void, RESERVE_BYTES) };
-    }
-}
-
 /// The rescue handler. Runs in signal context.
 fn rescue(signal: i32, addr: u64, context: &mut libc::ucontext_t) -> bool {
     const RIP: usize = libc::REG_RIP as usize;
@@ -319,7 +291,8 @@ fn rescue(signal: i32, addr: u64, context: &mut libc::ucontext_t) -> bool {
         (regs[RIP], regs[RSP]) = (old_ip, old_sp);
         return false;
     };
-    make_room();
+    // It may have crashed for want of memory.
+    memory::make_room();
     let mut own_code = !found.in_host && (found.called == 0 || only_ends(found.called));
     crash.exit = i32::try_from(EXITING.swap(NOT_EXITING, Ordering::AcqRel)).ok();
     if !on_run_thread() {

@@ -72,6 +72,9 @@ impl Plugins {
     pub fn settle(&mut self) {
         self.loader.settle();
         self.settle_crashes();
+        if containment::memory::exhausted() {
+            self.loader.shared.request_stop(PLUGIN_FAILED, "memory is exhausted");
+        }
         loop {
             let leaving = |slot: &PluginSlot| slot.failed() || slot.unload_requested();
             // Others may go with it, so each is looked for anew.
