@@ -10,7 +10,7 @@ use emu_cpu::{CpuHeader, MemCall, MemWatch, lend, withheld};
 use emu_ir::{HookCell, HookKind, HookSite};
 use plugin_api::abi::{self, PandaCpu, kind};
 
-use crate::instrument::Plan;
+use crate::instrument::{Plan, count};
 use crate::shared::Shared;
 
 /// Puts the host's MXCSR back when a callback used floating point.
@@ -104,17 +104,6 @@ pub(crate) fn watch(plan: &Plan) -> Option<Box<MemWatch>> {
     Some(Box::new(watch))
 }
 
-/// Adds `events` to counters.
-fn count(counters: &[(usize, u64)], events: u64) {
-    for &(cell, amount) in counters {
-        // SAFETY: the counter's owner keeps the u64 alive.
-        unsafe {
-            let cell = cell as *mut u64;
-            *cell = (*cell).wrapping_add(amount.wrapping_mul(events));
-        }
-    }
-}
-
 impl Shared {
     /// Calls `call` with function and user data of every enabled subscriber of `kind`, in order, and
     /// with `cpu` as lent to it (null: no guest code runs). `call` casts the function to the type that
@@ -137,16 +126,17 @@ impl Shared {
         }
     }
 
-    /// Brings counters of instructions up to date that follow from the number of those retired.
+    /// Brings counters up to date that blocks do not add to themselves.
     pub(crate) fn settle_counters(&self) {
         if self.running.get().is_null() {
             return;
         }
         // SAFETY: the engine keeps the plan it set for as long as the CPU runs.
         let plan = unsafe { &*self.plan.get() };
-        if plan.derives_insns() {
+        if plan.tallies() {
             let retired = self.retired();
             count(&plan.insns, retired.wrapping_sub(self.settled.replace(retired)));
+            plan.settle();
         }
     }
 

@@ -6,15 +6,16 @@
 //! store, behind a probe that proves the store will succeed; `after_insn_exec` before the branch
 //! that ends the instruction, or at its end.
 //!
-//! Counters are merged: the events since the last payment are added by one op before the next exit
-//! or hook, so counters are exact wherever somebody can look. When a fault leaves a block between
-//! two payments, [`owed`] says what is missing.
+//! Counters are merged: the events since the last payment are added by one op before the next hook, and
+//! by the way out of the block that is taken, so counters are exact wherever somebody can look. When a
+//! fault leaves a block between two payments, [`owed`] says what is missing.
 
-use core::cell::RefCell;
+use core::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use emu_ir::{
-    Addr, Block, Builder, CounterSite, HookKind, HookSite, Inst, Op, TrapKind, Ty, Val, When,
+    Addr, Block, Builder, CounterSite, HookKind, HookSite, Inst, JumpKind, Op, TrapKind, Ty, Val,
+    When,
 };
 use plugin_api::abi::{block_exit, kind};
 
@@ -60,6 +61,8 @@ pub struct Plan {
     pub loads: Vec<(usize, u64)>,
     /// Counters of stores.
     pub stores: Vec<(usize, u64)>,
+    /// What blocks have counted for the others.
+    pub tally: Tally,
     /// Count the calls of every hook (statistics).
     pub count_calls: bool,
     /// The hypercall instruction traps.
@@ -127,9 +130,7 @@ impl Plan {
 
     /// Whether blocks must be basic blocks: somebody watches their boundaries.
     pub fn basic_blocks(&self) -> bool {
-        !self.blocks.is_empty()
-            || !self.hook(HookKind::BeforeBlock).is_empty()
-            || !self.hook(HookKind::AfterBlock).is_empty()
+        !self.hook(HookKind::BeforeBlock).is_empty() || !self.hook(HookKind::AfterBlock).is_empty()
     }
 
     /// Whether every data access must be reported, by helpers too.
@@ -142,24 +143,88 @@ impl Plan {
         self.hooks[HookKind::BeforeRead as usize..].iter().any(|l| !l.is_empty())
     }
 
-    /// Whether counters of instructions follow from the number of those retired, which the engine
-    /// knows whenever it runs callbacks itself. Not where blocks call back: there, whoever looks
-    /// finds what generated code has added.
-    pub fn derives_insns(&self) -> bool {
+    /// Whether counters are brought up to date by the engine whenever it runs callbacks: those of
+    /// instructions from the number of those retired, the others from [`Tally`]. Not where blocks call
+    /// back: there, whoever looks finds what generated code has added.
+    pub fn tallies(&self) -> bool {
         self.hooks.iter().all(Vec::is_empty)
     }
 
-    /// The counters of instructions that blocks add to.
-    pub fn compiled_insns(&self) -> &[(usize, u64)] {
-        if self.derives_insns() { &[] } else { &self.insns }
+    /// The counters that the block at `pc` adds to for `events`: those to add to, and what each gets.
+    fn counts(&self, pc: u64, events: Owed) -> impl Iterator<Item = (usize, u64)> {
+        let tallied = move |list: &[(usize, u64)], n: usize, events: u64| {
+            let used = self.tallies() && !list.is_empty();
+            used.then(|| (self.tally.address(n, pc), events))
+        };
+        let Owed { insns, blocks, loads, stores } = events;
+        let direct = if self.tallies() { [0; 4] } else { [insns, blocks, loads, stores] };
+        let lists = [&self.insns, &self.blocks, &self.loads, &self.stores];
+        let direct = lists.into_iter().zip(direct);
+        let direct =
+            direct.flat_map(|(l, n)| l.iter().map(move |&(c, by)| (c, by.wrapping_mul(n))));
+        let tallied = [
+            tallied(&self.blocks, 0, blocks),
+            tallied(&self.loads, 1, loads),
+            tallied(&self.stores, 2, stores),
+        ];
+        direct.chain(tallied.into_iter().flatten()).filter(|&(_, n)| n != 0)
+    }
+
+    /// Adds what blocks have counted to the counters of blocks, loads and stores.
+    pub fn settle(&self) {
+        let [blocks, loads, stores] = self.tally.take();
+        self.add(Owed { insns: 0, blocks, loads, stores });
+    }
+
+    /// Adds events to the counters; those of instructions only where blocks count them.
+    pub fn add(&self, events: Owed) {
+        let Owed { insns, blocks, loads, stores } = events;
+        let insns = if self.tallies() { 0 } else { insns };
+        count(&self.insns, insns);
+        count(&self.blocks, blocks);
+        count(&self.loads, loads);
+        count(&self.stores, stores);
     }
 
     /// Whether blocks stay as they were lifted.
     pub fn is_empty(&self) -> bool {
         self.translate.is_empty()
-            && self.compiled_insns().is_empty()
+            && (self.tallies() || self.insns.is_empty())
+            && self.blocks.is_empty()
             && !self.basic_blocks()
             && !self.watches_memory()
+    }
+}
+
+/// Blocks, loads and stores that blocks have counted: cells next to each other, however many plugins count
+/// them. There are several sets of cells, because the processor takes longer to add to one twice in a
+/// row than to execute a small block.
+#[derive(Debug, Default)]
+pub struct Tally(Box<[[Cell<u64>; 4]; Tally::SETS as usize]>);
+
+impl Tally {
+    const SETS: u64 = 16;
+
+    /// The cell of a kind for the block at `pc`.
+    fn address(&self, kind: usize, pc: u64) -> usize {
+        let set = pc.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32 & (Tally::SETS - 1);
+        self.0[set as usize][kind].as_ptr() as usize
+    }
+
+    fn take(&self) -> [u64; 3] {
+        let kinds = [0, 1, 2];
+        kinds.map(|kind| self.0.iter().fold(0, |sum, set| set[kind].take().wrapping_add(sum)))
+    }
+}
+
+/// Adds `events` to counters.
+pub(crate) fn count(counters: &[(usize, u64)], events: u64) {
+    for &(cell, amount) in counters {
+        // SAFETY: the counter's owner keeps the u64 alive.
+        unsafe {
+            let cell = cell as *mut u64;
+            *cell = (*cell).wrapping_add(amount.wrapping_mul(events));
+        }
     }
 }
 
@@ -194,6 +259,7 @@ pub fn instrument(
         start: block.pc,
         info,
         owed: Owed::default(),
+        edge: Edge::default(),
     };
     for (n, insn) in block.insns.iter().enumerate() {
         let first = usize::from(insn.first);
@@ -219,6 +285,8 @@ pub(crate) fn covers(sub: &Subscription, pc: u64) -> bool {
 pub struct Owed {
     /// Retired instructions.
     pub insns: u64,
+    /// Blocks entered.
+    pub blocks: u64,
     /// Loads.
     pub loads: u64,
     /// Stores.
@@ -234,31 +302,73 @@ pub fn owed(insts: &[Inst], fault: usize) -> Owed {
     for i in insts {
         match i.op {
             Op::InsnStart => {
+                insn = usize::from(i.sub);
+                if insn > fault {
+                    break;
+                }
                 owed.insns += u64::from(!counted);
                 counted = false;
-                insn = usize::from(i.sub);
+                owed.blocks += u64::from(i.leads());
             }
-            Op::ExitIf if insn < fault => {
-                owed = Owed::default();
-                counted = true;
-            }
-            Op::Hook if insn <= fault => {
-                owed = Owed::default();
-                counted |= i.sub == HookKind::AfterInsnExec as u16;
-            }
+            Op::Counter => owed = Owed::default(),
+            Op::Hook if i.sub == HookKind::AfterInsnExec as u16 => counted = true,
             _ if insn < fault => {
                 let (l, s) = accesses(i);
                 owed.loads += l;
                 owed.stores += s;
             }
-            _ if i.op.may_fault() => break,
+            // What is paid in an instruction is paid ahead of, or behind, all that may fault in it.
+            _ if fallible(i) => break,
             _ => {}
-        }
-        if insn > fault {
-            break;
         }
     }
     owed
+}
+
+/// Finds where basic blocks begin in a block.
+#[derive(Debug, Default)]
+struct Edge {
+    /// Where the previous instruction ends, unless it is a branch.
+    falls_to: Option<u64>,
+}
+
+impl Edge {
+    /// Whether the instruction of this mark begins a basic block.
+    fn begins(&mut self, start: &Inst) -> bool {
+        let end = start.imm.wrapping_add(u64::from(start.a.0));
+        self.falls_to.replace(end) != Some(start.imm)
+    }
+
+    /// The instruction is a branch.
+    fn branch(&mut self) {
+        self.falls_to = None;
+    }
+}
+
+/// How many instructions of a block to keep, so that each of its basic blocks ends where it would without
+/// the ones before it.
+pub fn whole_basic_blocks(block: &Block) -> usize {
+    let (mut edge, mut last, mut branch) = (Edge::default(), 0, true);
+    for i in &block.insts {
+        match i.op {
+            Op::InsnStart => {
+                branch = false;
+                if edge.begins(i) {
+                    last = usize::from(i.sub);
+                }
+            }
+            Op::ExitIf => {
+                branch = true;
+                edge.branch();
+            }
+            Op::Jump => {
+                branch |= i.jump_kind() != JumpKind::Jump || edge.falls_to != Some(i.imm);
+            }
+            Op::JumpInd | Op::Trap => branch = true,
+            _ => {}
+        }
+    }
+    if branch || last == 0 { block.insns.len() } else { last }
 }
 
 /// Loads and stores of an op.
@@ -269,6 +379,11 @@ fn accesses(i: &Inst) -> (u64, u64) {
         Op::AtomicRmw | Op::AtomicCas => (1, 1),
         _ => (0, 0),
     }
+}
+
+/// Whether the op can keep its instruction from completing.
+fn fallible(i: &Inst) -> bool {
+    i.op.may_fault() || i.op == Op::Call
 }
 
 /// Report of an access that waits for the instruction's last fallible op.
@@ -314,25 +429,31 @@ struct Writer<'a> {
     start: u64,
     info: usize,
     owed: Owed,
+    edge: Edge,
 }
 
 impl Writer<'_> {
     fn insn(&mut self, ops: &[Inst], first: bool, verdict: Verdict, omit_exec: bool) {
         let plan = self.plan;
         let end = ops[0].imm.wrapping_add(u64::from(ops[0].a.0));
-        self.copy(&ops[0]);
+        let leads = self.edge.begins(&ops[0]);
+        self.start_of(&ops[0], leads);
+        if leads {
+            self.owed.blocks += 1;
+        }
         if first {
-            for &(cell, amount) in &plan.blocks {
-                self.count(cell, amount);
-            }
             self.block_hooks(HookKind::BeforeBlock, block_exit::END);
         }
         if !omit_exec {
             self.insn_hooks(HookKind::InsnExec, verdict);
         }
         let memory = plan.watches_memory();
-        let last_fallible =
-            if memory { ops.iter().rposition(|i| accesses(i) != (0, 0)) } else { None };
+        let accesses_memory = memory && ops.iter().any(|i| accesses(i) != (0, 0));
+        let last_fallible = if accesses_memory { ops.iter().rposition(fallible) } else { None };
+        if accesses_memory && self.announces() {
+            // Behind an op that may fault, `owed` would not know whether that was paid.
+            self.pay();
+        }
         let mut reports: Vec<Report> = Vec::new();
         let mut retired = false;
         let mut left = false;
@@ -354,9 +475,15 @@ impl Writer<'_> {
                     self.block_hooks(HookKind::AfterBlock, exit);
                     left = true;
                 }
-                self.pay();
+                if i.op == Op::ExitIf {
+                    self.edge.branch();
+                } else {
+                    self.pay();
+                }
             }
-            if memory {
+            if i.op == Op::ExitIf {
+                self.exit(i);
+            } else if memory {
                 self.access(i, &mut reports);
             } else {
                 self.copy(i);
@@ -379,6 +506,11 @@ impl Writer<'_> {
         }
     }
 
+    /// Whether somebody is told of accesses before they are made.
+    fn announces(&self) -> bool {
+        [HookKind::BeforeRead, HookKind::BeforeWrite].iter().any(|&k| !self.plan.hook(k).is_empty())
+    }
+
     /// The instruction is complete and goes on at `next`.
     fn retire(&mut self, verdict: Verdict, next: Next) {
         self.owed.insns += 1;
@@ -399,14 +531,18 @@ impl Writer<'_> {
         self.insn_hooks(HookKind::AfterInsnExec, verdict);
     }
 
+    /// Copies an instruction's start.
+    fn start_of(&mut self, i: &Inst, leads: bool) {
+        if leads {
+            self.out.leading_insn_start(i.imm, i.a.0 as u8);
+        } else {
+            self.out.insn_start(i.imm, i.a.0 as u8);
+        }
+        self.map.push(Val(self.out.len() as u16 - 1));
+    }
+
     /// Copies an op with its operands renamed.
     fn copy(&mut self, i: &Inst) -> Val {
-        if i.op == Op::InsnStart {
-            self.out.insn_start(i.imm, i.a.0 as u8);
-            let v = Val(self.out.len() as u16 - 1);
-            self.map.push(v);
-            return v;
-        }
         let mut copy = *i;
         copy.map_operands(|v| self.map[v.index()]);
         let v = self.out.push(copy);
@@ -546,25 +682,29 @@ impl Writer<'_> {
         self.out.push(i);
     }
 
-    fn count(&mut self, cell: usize, amount: u64) {
-        let mut i = Inst::new(Op::Counter, Ty::I64);
-        i.imm = self.counters.len() as u64;
-        self.counters.push(CounterSite { cell, amount });
-        self.out.push(i);
+    /// Copies a side exit, which pays for what was counted up to it if it is taken.
+    fn exit(&mut self, i: &Inst) {
+        let first = self.counters.len();
+        self.counters.extend(self.plan.counts(self.start, self.owed).map(site));
+        let mut exit = *i;
+        if !exit.set_exit_counts(first..self.counters.len()) {
+            self.counters.truncate(first);
+            self.pay();
+        }
+        self.copy(&exit);
     }
 
     /// Adds what was counted since the last payment.
     fn pay(&mut self) {
-        let plan = self.plan;
-        let Owed { insns, loads, stores } = core::mem::take(&mut self.owed);
-        for (events, counters) in
-            [(insns, plan.compiled_insns()), (loads, &plan.loads), (stores, &plan.stores)]
-        {
-            if events > 0 {
-                for &(cell, amount) in counters {
-                    self.count(cell, amount.wrapping_mul(events));
-                }
-            }
+        for counter in self.plan.counts(self.start, core::mem::take(&mut self.owed)) {
+            let mut i = Inst::new(Op::Counter, Ty::I64);
+            i.imm = self.counters.len() as u64;
+            self.counters.push(site(counter));
+            self.out.push(i);
         }
     }
+}
+
+fn site((cell, amount): (usize, u64)) -> CounterSite {
+    CounterSite { cell, amount }
 }

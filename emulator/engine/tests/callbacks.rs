@@ -413,8 +413,31 @@ by_each_tier! {
     a_faulting_access_is_not_reported
     counters_are_exact_across_faults_and_exits
     a_lone_counter_of_instructions_is_exact_in_callbacks
+    counters_lack_nothing_when_a_fault_follows_a_block_callback
     the_instruction_budget_is_exact
     the_count_is_exact_after_a_request_in_the_same_block
     stores_into_code_take_effect_at_the_next_instruction
     subscriptions_change_while_the_guest_runs
+}
+
+fn counters_lack_nothing_when_a_fault_follows_a_block_callback(tier: Tier) {
+    for hooked in [false, true] {
+        let mut g = guest(tier, |a, _| {
+            a.pop(rcx).unwrap();
+            a.mov(rdx, 0x10u64).unwrap();
+            a.rcr(dword_ptr(rdx), cl).unwrap();
+        });
+        let log = Log::default();
+        if hooked {
+            g.record(1, kind::BEFORE_BLOCK_EXEC, &log);
+        }
+        let cells = Box::<[core::cell::Cell<u64>; 4]>::default();
+        for (cell, kind) in cells.iter().zip(1..) {
+            let kind = CounterKind::from_u32(kind).unwrap();
+            // SAFETY: the cells outlive the guest.
+            unsafe { g.engine.shared().add_counter(OwnerId(1), kind, cell.as_ptr(), 1) };
+        }
+        assert_eq!(g.until_trap().kind, TrapKind::PageFault);
+        assert_eq!(cells.each_ref().map(core::cell::Cell::get), [2, 1, 1, 0], "{hooked}");
+    }
 }

@@ -3,11 +3,13 @@
 //! memory, instruction counts and callbacks must be equal after every slice.
 
 use core::ffi::c_void;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use emu_cpu::{CpuHeader, GuestArch};
-use emu_engine::{Engine, EngineConfig, OwnerId, Shared, Stop, SubscriptionId, Tier, Within};
+use emu_engine::{
+    CounterKind, Engine, EngineConfig, OwnerId, Shared, Stop, SubscriptionId, Tier, Within,
+};
 use emu_mem::{Mapping, Prot};
 use emu_x86::X86Cpu;
 use iced_x86::{Decoder, DecoderError, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind};
@@ -344,8 +346,21 @@ fn refresh(cpu: &mut X86Cpu, rng: &mut Rng, program: &Program, wide: bool) {
     cpu.hdr.pc = program.starts[rng.below(program.starts.len() as u64) as usize];
 }
 
-/// One line for each slice of a run; instructions retired, and blocks compiled for flags left unstored.
-fn run(arch: &'static dyn GuestArch, tier: Tier, seed: u64) -> (Vec<String>, u64, u64) {
+/// What a run showed.
+struct Run {
+    /// One line for each slice.
+    lines: Vec<String>,
+    /// The counters of instructions, blocks, loads and stores after each slice.
+    counts: Vec<[u64; 4]>,
+    retired: u64,
+    /// Blocks compiled for flags left unstored.
+    versions: u64,
+}
+
+unsafe extern "C" fn ignore(_: *mut c_void, _: *mut PandaCpu, _: *const BlockInfo) {}
+
+/// Runs a program. `beside`: another plugin watches blocks, which splits them differently.
+fn run(arch: &'static dyn GuestArch, tier: Tier, seed: u64, beside: bool) -> Run {
     let wide = arch.word_bytes() == 8;
     let mut rng = Rng(seed);
     let program = program(&mut rng, if wide { 64 } else { 32 });
@@ -373,6 +388,19 @@ fn run(arch: &'static dyn GuestArch, tier: Tier, seed: u64) -> (Vec<String>, u64
         space.insert(DATA, DATA + DATA_LEN as u64, Mapping::anonymous(Prot::RW, "data"));
     }
     let subscriptions = subscribe(&engine, &watcher, which);
+    let cells = Box::<[Cell<u64>; 4]>::default();
+    let counted = rng.chance(50);
+    for (cell, kind) in cells.iter().zip(1..) {
+        if counted && rng.chance(80) {
+            let kind = CounterKind::from_u32(kind).unwrap();
+            // SAFETY: the cells outlive the engine.
+            unsafe { engine.shared().add_counter(OwnerId(1), kind, cell.as_ptr(), 1) };
+        }
+    }
+    if beside {
+        let f = ignore as *const () as usize;
+        engine.shared().register(OwnerId(2), kind::BEFORE_BLOCK_EXEC, f, 0, 0).unwrap();
+    }
     let restricted = rng.chance(60);
     if restricted {
         for &(k, id) in &subscriptions {
@@ -389,7 +417,7 @@ fn run(arch: &'static dyn GuestArch, tier: Tier, seed: u64) -> (Vec<String>, u64
         }
     }
     refresh(state, &mut rng, &program, wide);
-    let mut lines = Vec::new();
+    let (mut lines, mut counts) = (Vec::new(), Vec::new());
     let mut hidden = None;
     for _ in 0..40 {
         if let Some(page) = hidden.take() {
@@ -418,13 +446,15 @@ fn run(arch: &'static dyn GuestArch, tier: Tier, seed: u64) -> (Vec<String>, u64
         state.vec.iter().for_each(|v| v.0.hash(&mut hash));
         let registers = hash.finish();
         bytes(DATA, DATA_LEN).hash(&mut hash);
+        counts.push(cells.each_ref().map(Cell::get));
         lines.push(format!(
-            "{stop:?} pc {:#x} retired {} registers {registers:x} all {:x} calls {} {:x}",
+            "{stop:?} pc {:#x} retired {} registers {registers:x} all {:x} calls {} {:x} {:?}",
             state.hdr.pc,
             engine.shared().retired(),
             hash.finish(),
             watcher.calls.borrow(),
             watcher.hash.borrow().finish(),
+            counts.last(),
         ));
         if let Some(page) = hidden {
             protect(page, PAGE as usize, libc::PROT_NONE);
@@ -440,7 +470,7 @@ fn run(arch: &'static dyn GuestArch, tier: Tier, seed: u64) -> (Vec<String>, u64
     drop(engine);
     // SAFETY: made above, used by nobody any more.
     unsafe { arch.free_cpu(cpu.cast()) };
-    (lines, retired, versions)
+    Run { lines, counts, retired, versions }
 }
 
 fn lockstep(arch: &'static dyn GuestArch) {
@@ -451,11 +481,13 @@ fn lockstep(arch: &'static dyn GuestArch) {
     let (mut total, mut versions) = (0, 0);
     for n in first..first + count {
         let seed = n.wrapping_mul(0x1234_5678_9abc_def1);
-        let (interp, retired, _) = run(arch, Tier::Interp, seed);
+        let Run { lines: interp, counts, retired, .. } = run(arch, Tier::Interp, seed, false);
         total += retired;
+        let beside = run(arch, Tier::Jit, seed, true);
+        assert_eq!(counts, beside.counts, "program {n} counts otherwise beside a plugin");
         for tier in [Tier::Jit, Tier::Auto] {
-            let (other, _, n_versions) = run(arch, tier, seed);
-            versions += n_versions;
+            let Run { lines: other, versions: more, .. } = run(arch, tier, seed, false);
+            versions += more;
             let at = interp.iter().zip(&other).position(|(a, b)| a != b);
             if let Some(at) = at {
                 let mut rng = Rng(seed);

@@ -352,6 +352,10 @@ impl Interp {
 
                 Op::ExitIf => {
                     if vals.int(i.a) != 0 {
+                        for n in i.exit_counts() {
+                            // SAFETY: the verifier checked the sites, the caller keeps the cells.
+                            unsafe { count(block, n) };
+                        }
                         jump!(ExitKind::Jump, i.imm);
                     }
                 }
@@ -376,7 +380,7 @@ impl Interp {
                 // SAFETY: cpu is live and holds the whole state, the block outlives the call.
                 Op::Hook => unsafe { hook(self.hook, cpu, block, vals, i, insn) },
                 // SAFETY: the caller keeps the cells alive.
-                Op::Counter => unsafe { count(block, i) },
+                Op::Counter => unsafe { count(block, i.imm as usize) },
             }
             // SAFETY: the op was not the terminator, so there is another one, with its container.
             unsafe {
@@ -553,13 +557,13 @@ unsafe fn hook(f: HookFn, cpu: *mut CpuHeader, block: Ops<'_>, vals: Vals, i: &I
     }
 }
 
-/// A counter op.
+/// Adds to a counter.
 ///
 /// # Safety
 /// The cell is alive.
 #[inline(never)]
-unsafe fn count(block: Ops<'_>, i: &Inst) {
-    let site = &block.counters[i.imm as usize];
+unsafe fn count(block: Ops<'_>, site: usize) {
+    let site = &block.counters[site];
     let cell = site.cell as *mut u64;
     // SAFETY: the caller's promise.
     unsafe { *cell = (*cell).wrapping_add(site.amount) };

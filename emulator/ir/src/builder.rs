@@ -120,6 +120,14 @@ impl Builder {
         self.push(i);
     }
 
+    /// Begins a guest instruction with which a basic block begins.
+    pub fn leading_insn_start(&mut self, pc: u64, len: u8) {
+        self.insn_start(pc, len);
+        if let Some(start) = self.block.insts.last_mut() {
+            start.set_leads();
+        }
+    }
+
     /// A constant.
     #[inline]
     pub fn iconst(&mut self, ty: Ty, imm: u64) -> Val {

@@ -115,6 +115,30 @@ impl Inst {
         self
     }
 
+    /// Whether a basic block begins at an [`Op::InsnStart`].
+    pub const fn leads(&self) -> bool {
+        self.b.is_some()
+    }
+
+    /// Notes that one does.
+    pub fn set_leads(&mut self) {
+        self.b = Val(0);
+    }
+
+    /// The counter sites that an [`Op::ExitIf`] adds to when it leaves: first and number, in `sub`.
+    pub const fn exit_counts(&self) -> core::ops::Range<usize> {
+        let first = (self.sub >> 4) as usize;
+        first..first + (self.sub & 15) as usize
+    }
+
+    /// Sets them; false if there are too many to be named.
+    pub fn set_exit_counts(&mut self, sites: core::ops::Range<usize>) -> bool {
+        let fits = sites.len() < 16 && sites.start < 1 << 12;
+        self.sub =
+            if !fits || sites.is_empty() { 0 } else { (sites.start << 4 | sites.len()) as u16 };
+        fits
+    }
+
     /// The four arguments of [`Op::Call`].
     pub const fn call_args(&self) -> [Val; 4] {
         [self.a, self.b, Val(self.imm as u16), Val((self.imm >> 16) as u16)]

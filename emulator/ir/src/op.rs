@@ -8,7 +8,8 @@
 #[repr(u8)]
 pub enum Op {
     /// Marks the start of guest instruction number `sub` of the block; `imm` is its pc, `a.0` its
-    /// length in bytes.
+    /// length in bytes. In instrumented blocks b is a value if a basic block begins there:
+    /// [`Inst::leads`].
     InsnStart,
     /// `imm` as a value. For vectors: `imm` repeated in every 64-bit lane.
     Const,
@@ -113,7 +114,7 @@ pub enum Op {
     Call,
 
     /// Side exit: if a is not 0, leaves the block for guest pc `imm`. The current instruction
-    /// retires.
+    /// retires. Only if it leaves, it adds to the counters of some sites: see [`Inst::exit_counts`].
     ExitIf,
     /// Terminator: goes to guest pc `imm`; `sub` is a [`JumpKind`].
     Jump,

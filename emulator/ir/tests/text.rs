@@ -73,7 +73,7 @@ block 0x401000 {
   hook_site insn_exec pc 0x401000 cell 0x7fc0 info 0x0 detail 0 reads countdown
   counter_site cell 0x7f08 amount 3
   hook.i64 #0
-  insn 0x401000 len 3
+  insn 0x401000 len 3 leads
   counter #0
   v3 = get.i64 @r0
   v4 = get.i8 @r0+1
@@ -113,7 +113,7 @@ block 0x401000 {
   flags.set sbb.i64 v3, v7, v30
   put.i8 @r0+1, v4
   put.i64 @r15, v3
-  exit_if v30, 0x401010
+  exit_if v30, 0x401010 counts 1 #0
   return_hint 0x401020
   jump_ind.call v3
 }

@@ -162,6 +162,9 @@ impl Analysis {
                     (observes(site.kind, site.reads_regs || site.writes_regs), true)
                 }
                 Op::Jump | Op::JumpInd | Op::Trap if i + 1 != n => return Err(BAD),
+                Op::ExitIf if inst.exit_counts().end > block.counters.len() && inst.sub != 0 => {
+                    return Err(BAD);
+                }
                 Op::Jump | Op::JumpInd | Op::Trap | Op::ExitIf => (true, true),
                 Op::Counter if inst.imm as usize >= block.counters.len() => return Err(BAD),
                 Op::Load

@@ -152,6 +152,8 @@ pub struct Compiler<'a> {
     pub(crate) x87: x87::Place,
     /// The budget is up to date in the header, too.
     pub(crate) budget_stored: bool,
+    /// The last counter op: its number, a register, and the address in it.
+    pub(crate) counted: Option<(usize, Reg, u64)>,
 }
 
 impl<'a> Compiler<'a> {
@@ -214,6 +216,7 @@ impl<'a> Compiler<'a> {
             density,
             x87: Compiler::x87_at_start(target.x87),
             budget_stored: false,
+            counted: None,
         }
     }
 

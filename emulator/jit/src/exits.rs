@@ -125,6 +125,8 @@ pub struct Side {
     vectors: (u32, u32),
     refund: i32,
     unpark: bool,
+    /// Counters to add to: as [`emu_ir::Inst::exit_counts`] has them.
+    counts: u16,
 }
 
 impl Pending {
@@ -170,8 +172,12 @@ impl Compiler<'_> {
             _ => self.condition(i.a)?,
         };
         self.release(&[i.a]);
+        if i.sub != 0 {
+            self.check_counters(i.exit_counts())?;
+        }
         let jcc = self.asm.jcc(cc);
-        let side = self.side_exit(ExitKind::Direct, i.imm);
+        let mut side = self.side_exit(ExitKind::Direct, i.imm);
+        side.counts = i.sub;
         self.pending.push(Pending::side(jcc, side));
         Ok(())
     }
@@ -189,7 +195,7 @@ impl Compiler<'_> {
         let vectors = (first_vector, self.exit_vector_moves.len() as u32);
         let executed = i32::from(kind != ExitKind::Unmasked);
         let refund = self.insn_count() - (self.insn + executed);
-        Side { exit, snaps, moves, vectors, refund, unpark: self.unparks_at_exit() }
+        Side { exit, snaps, moves, vectors, refund, unpark: self.unparks_at_exit(), counts: 0 }
     }
 
     /// [`emu_ir::Op::Jump`].
@@ -420,6 +426,13 @@ impl Compiler<'_> {
         self.emit_moves(s.moves.0 as usize, s.moves.1 as usize);
         if s.unpark {
             mxcsr::unpark(self.asm);
+        }
+        // No pinned slot is in r10.
+        let mut exit = Inst::new(emu_ir::Op::ExitIf, Ty::I64);
+        exit.sub = s.counts;
+        let mut base = None;
+        for n in exit.exit_counts() {
+            base = Some(self.add_to_counter(R10, base, n));
         }
         self.give_back(s.refund);
         if self.exits[s.exit as usize].kind == ExitKind::Direct {

@@ -5,9 +5,10 @@
 //! the test: values stay where they are.
 
 use core::mem::{offset_of, swap};
+use core::ops::Range;
 
 use emu_cpu::slots;
-use emu_ir::{HookCell, HookKind, HookSite, Inst, Op, Ty, When};
+use emu_ir::{CounterSite, HookCell, HookKind, HookSite, Inst, Op, Ty, When};
 
 use crate::Unsupported;
 use crate::alloc::{BUDGET, CALLER_SAVED, cpu_mem};
@@ -359,14 +360,37 @@ impl Compiler<'_> {
 
     /// [`emu_ir::Op::Counter`].
     pub fn counter(&mut self, i: &Inst) -> Result<(), Unsupported> {
-        let site = self.block.counters[i.imm as usize];
-        let Ok(amount) = i32::try_from(site.amount) else {
-            return Err(Unsupported::Op(i.op));
+        self.check_counters(i.imm as usize..i.imm as usize + 1)?;
+        // The previous op may have left the address of a counter nearby.
+        let (t, base) = match self.counted {
+            Some((at, t, base)) if at + 1 == self.at => (t, Some(base)),
+            _ => (self.alloc_gpr()?, None),
         };
-        let t = self.alloc_gpr()?;
-        self.asm.mov_imm(t, site.cell as u64);
         self.clobber_flags();
-        self.asm.alu_imm(Alu::Add, Ty::I64, Rm::M(Mem::at(t, 0)), amount);
+        let base = self.add_to_counter(t, base, i.imm as usize);
+        self.counted = Some((self.at, t, base));
         Ok(())
+    }
+
+    /// Makes sure that the amounts of these sites can be operands.
+    pub fn check_counters(&self, sites: Range<usize>) -> Result<(), Unsupported> {
+        let fits = |s: &CounterSite| s.amount as i64 == i64::from(s.amount as i32);
+        let good = self.block.counters[sites].iter().all(fits);
+        if good { Ok(()) } else { Err(Unsupported::Op(Op::Counter)) }
+    }
+
+    /// Adds to the counter of a site, by way of register `t`, which may hold the address `base` already;
+    /// the address it holds then.
+    pub fn add_to_counter(&mut self, t: Reg, base: Option<u64>, site: usize) -> u64 {
+        let CounterSite { cell, amount } = self.block.counters[site];
+        let cell = cell as u64;
+        let near = |b: &u64| i8::try_from(cell.wrapping_sub(*b) as i64).is_ok();
+        let base = base.filter(near).unwrap_or_else(|| {
+            self.asm.mov_imm(t, cell);
+            cell
+        });
+        let m = Mem::at(t, cell.wrapping_sub(base) as i32);
+        self.asm.alu_imm(Alu::Add, Ty::I64, Rm::M(m), amount as i32);
+        base
     }
 }

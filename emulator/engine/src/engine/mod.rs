@@ -490,20 +490,7 @@ impl Engine {
 
 /// A fault ended the block before its last op: settles counters and block hooks.
 fn left_early(plan: &Plan, cpu: *mut CpuHeader, entry: &Entry, completed: usize) {
-    let lacking = entry.ops().map_or(Owed::default(), |ops| owed(ops.insts, completed));
-    for (events, counters) in [
-        (lacking.insns, plan.compiled_insns()),
-        (lacking.loads, &plan.loads),
-        (lacking.stores, &plan.stores),
-    ] {
-        for &(cell, amount) in counters {
-            // SAFETY: the counter's owner keeps the u64 alive.
-            unsafe {
-                let cell = cell as *mut u64;
-                *cell = (*cell).wrapping_add(amount.wrapping_mul(events));
-            }
-        }
-    }
+    plan.add(entry.ops().map_or(Owed::default(), |ops| owed(ops.insts, completed)));
     let Some(info) = entry.info() else { return };
     for sub in plan.hook(HookKind::AfterBlock).iter().filter(|s| s.enabled()) {
         if !covers(sub, entry.pc) || !sub.due(entry.pc, 1) {

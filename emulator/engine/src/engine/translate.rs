@@ -10,7 +10,7 @@ use plugin_api::abi::{self, BlockInfo, kind};
 use super::{Engine, HOT_PAGE, MAX_INSNS, Step};
 use crate::blocks::{Code, Entry, Snapshot};
 use crate::code::GuestCode;
-use crate::instrument::{Omit, Verdict, instrument};
+use crate::instrument::{Omit, Verdict, instrument, whole_basic_blocks};
 
 /// A block just translated.
 pub(super) enum Translated {
@@ -157,6 +157,13 @@ impl Engine {
         let space = self.shared.space.borrow();
         let mut code = GuestCode::new(&space, &mut self.pages);
         self.arch.lift_into(pc, &mut code, options, &mut self.lifted);
+        if !self.plan.blocks.is_empty() && !options.basic_blocks {
+            let max_insns = whole_basic_blocks(&self.lifted);
+            if max_insns < self.lifted.insns.len() {
+                let options = LiftOptions { max_insns, ..*options };
+                self.arch.lift_into(pc, &mut code, &options, &mut self.lifted);
+            }
+        }
     }
 
     /// Asks insn_translate about every instruction not asked about in this epoch.

@@ -280,6 +280,9 @@ impl<T: Target + ?Sized> Line<'_, T> {
                 i.sub = block.insns.len() as u16;
                 let first = block.insts.len() as u16;
                 block.insns.push(GuestInsn { pc: i.imm, len, first });
+                if self.accept_word("leads") {
+                    i.set_leads();
+                }
             }
             Op::Const => i.imm = self.immediate(i.ty)?,
             Op::Get => i.imm = self.slot()?,
@@ -374,6 +377,13 @@ impl<T: Target + ?Sized> Line<'_, T> {
                 i.a = self.value()?;
                 self.comma()?;
                 i.imm = self.number()?;
+                if self.accept_word("counts") {
+                    let n = self.number()?;
+                    let first = self.site()?;
+                    if !i.set_exit_counts(first as usize..first.saturating_add(n) as usize) {
+                        return Err(Problem::Range(first));
+                    }
+                }
             }
             Op::Jump | Op::ReturnHint => i.imm = self.number()?,
             Op::JumpInd => i.a = self.value()?,

@@ -81,7 +81,10 @@ impl<T: Target + ?Sized> Printed<'_, T> {
         let ty = i.ty.name();
         let (a, b) = (i.a, i.b);
         match i.op {
-            Op::InsnStart => write!(f, "insn {:#x} len {}", i.imm, i.a.0),
+            Op::InsnStart => {
+                let leads = if i.leads() { " leads" } else { "" };
+                write!(f, "insn {:#x} len {}{leads}", i.imm, i.a.0)
+            }
             Op::Const => write!(f, "{name}.{ty} {}", Num(i.imm)),
             Op::Get => {
                 write!(f, "{name}.{ty} ")?;
@@ -175,7 +178,14 @@ impl<T: Target + ?Sized> Printed<'_, T> {
                 }
                 f.write_str(")")
             }
-            Op::ExitIf => write!(f, "{name} {a}, {:#x}", i.imm),
+            Op::ExitIf => {
+                write!(f, "{name} {a}, {:#x}", i.imm)?;
+                let sites = i.exit_counts();
+                if !sites.is_empty() {
+                    write!(f, " counts {} #{}", sites.len(), sites.start)?;
+                }
+                Ok(())
+            }
             Op::Jump => write!(f, "{name}{} {:#x}", kind(i), i.imm),
             Op::JumpInd => write!(f, "{name}{} {a}", kind(i)),
             Op::Trap => write!(f, "{name} {} {:#x}", name_of(TRAPS, &i.trap_kind()), i.imm),

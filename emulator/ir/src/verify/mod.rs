@@ -316,7 +316,10 @@ impl<T: Target + ?Sized> Verifier<'_, T> {
             Op::ExitIf => {
                 self.operand('a', i.a, Want::Int)?;
                 self.absent('b', i.b)?;
-                no_selector(i)?;
+                let sites = i.exit_counts();
+                if !sites.is_empty() && sites.end > self.block.counters.len() {
+                    return Err(Rule::CounterSite(sites.end as u64 - 1));
+                }
             }
             Op::Jump => {
                 self.none(i)?;
@@ -373,7 +376,13 @@ impl<T: Target + ?Sized> Verifier<'_, T> {
         if n == 0 && i.imm != self.block.pc {
             return Err(Rule::BlockPc { block: self.block.pc, found: i.imm });
         }
-        self.absent('b', i.b)?;
+        let mut plain = *i;
+        if i.leads() {
+            plain.set_leads();
+        }
+        if plain != *i {
+            self.absent('b', i.b)?;
+        }
         self.insns += 1;
         self.changed = None;
         self.probed = false;

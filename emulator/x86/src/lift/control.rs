@@ -23,7 +23,8 @@ fn direct_target(l: &Lifter, i: &Instruction) -> Option<u64> {
 /// `jmp`; far forms are not supported.
 pub(super) fn jmp(l: &mut Lifter, i: &Instruction) -> bool {
     if let Some(target) = direct_target(l, i) {
-        if l.options.basic_blocks || l.b.has_insn(target) {
+        // A jump that leads to the next instruction must show, too: it ends a basic block.
+        if l.options.basic_blocks || l.b.has_insn(target) || target == l.next {
             l.b.jump(JumpKind::Jump, target);
             l.flow = Flow::Done;
         } else {
