@@ -78,7 +78,7 @@ fn good_plugins_pass_everything() {
     let c = plugin(&dir, "good", &[]);
     let (report, status) = validate(&c, &[]);
     assert_eq!((failures(&report), status), (vec![], 0), "{report}");
-    for name in ["syscalls", "sample", "textprinter", "textfinder", "insncount"] {
+    for name in ["syscalls", "sample", "textprinter", "textfinder", "insncount", "taintcap"] {
         let library = build_dir().join(format!("libpanda_{name}.so"));
         let (report, status) = validate(&library, &[]);
         assert_eq!((failures(&report), status), (vec![], 0), "{report}");

@@ -20,10 +20,10 @@ pub struct Bytes {
 /// The bytes of a register; `None` for those that are not followed (flags, segments, control registers).
 pub fn bytes_of(register: Register) -> Option<Bytes> {
     use Register::{AH, BH, CH, DH};
-    let number = register.number() as u16;
+    let number = register.full_register().number() as u16;
     let bytes = |at, len| Some(Bytes { at, len: len as u16 });
     match register {
-        AH | CH | DH | BH => bytes((number & 3) * 8 + 1, 1),
+        AH | CH | DH | BH => bytes(number * 8 + 1, 1),
         r if r.is_gpr() => bytes(number * 8, r.size()),
         r if r.is_vector_register() && number < 16 => {
             bytes(VECTORS + number * 32, r.size().min(32))

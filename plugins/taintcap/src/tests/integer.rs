@@ -256,3 +256,37 @@ fn x87_results_have_all_labels_of_their_sources() {
         ),
     ]);
 }
+
+#[test]
+fn every_general_register_has_bytes_of_its_own() {
+    let names = [
+        ["%rax", "%eax", "%ax", "%al"],
+        ["%rcx", "%ecx", "%cx", "%cl"],
+        ["%rdx", "%edx", "%dx", "%dl"],
+        ["%rbx", "%ebx", "%bx", "%bl"],
+        ["%rbp", "%ebp", "%bp", "%bpl"],
+        ["%rsi", "%esi", "%si", "%sil"],
+        ["%rdi", "%edi", "%di", "%dil"],
+        ["%r8", "%r8d", "%r8w", "%r8b"],
+        ["%r9", "%r9d", "%r9w", "%r9b"],
+        ["%r10", "%r10d", "%r10w", "%r10b"],
+        ["%r11", "%r11d", "%r11w", "%r11b"],
+        ["%r12", "%r12d", "%r12w", "%r12b"],
+        ["%r13", "%r13d", "%r13w", "%r13b"],
+        ["%r14", "%r14d", "%r14w", "%r14b"],
+        ["%r15", "%r15d", "%r15w", "%r15b"],
+    ];
+    for (n, [r64, r32, r16, r8]) in names.into_iter().enumerate() {
+        let code = format!(
+            "mov data, {r64}\n mov {r8}, data+64\n mov {r16}, data+66\n mov {r32}, data+68\n mov data+8, {r8}
+             mov {r64}, data+72"
+        );
+        let expected = "64+1=1 66+1=1 67+1=2 68+1=1 69+1=2 70+1=3 71+1=4 72+1=9 73+1=2 74+1=3 75+1=4 76+1=5 77+1=6 \
+                        78+1=7 79+1=8";
+        assert_eq!(after(true, &[], &code), expected, "{r64}");
+        // No other register is touched.
+        let other = names[(n + 1) % names.len()][0];
+        let code = format!("mov data, {r8}\n mov {other}, data+64");
+        assert_eq!(after(true, &[], &code), "clean", "{r8} and {other}");
+    }
+}

@@ -1,12 +1,15 @@
 //! Carries out recipes: moves labels as an instruction that is about to run moves data.
 
+mod state;
+mod string;
+
 use iced_x86::Register;
 use plugin_api::prelude::*;
 
 use crate::flags::holds;
 use crate::labels::{Labels, Set};
 use crate::memory::Memory;
-use crate::recipe::{Action, Address, Assign, Place, Recipe, Route, Shift, StringOp, Value};
+use crate::recipe::{Action, Address, Assign, Place, Recipe, Route, Shift, Value};
 use crate::registers::{Bytes, Registers, Values, bytes_of, vector_bytes, x87_bytes};
 
 /// No instruction with a recipe accesses memory in more places: `pusha` does in so many.
@@ -306,143 +309,6 @@ impl Machine<'_, '_> {
     fn shift_count(&self, register: Register, len: u16) -> u32 {
         let value = self.values.general(self.cpu, register.full_register().number());
         (value & if len == 8 { 63 } else { 31 }) as u32
-    }
-
-    fn string(
-        &mut self,
-        op: StringOp,
-        element: u64,
-        repeats: bool,
-        mask: u64,
-        segment: Option<Reg>,
-    ) {
-        const ACCUMULATOR: u16 = 0;
-        const COUNT: usize = 1;
-        const SOURCE: usize = 6;
-        const TARGET: usize = 7;
-        let value = |n| self.values.general(self.cpu, n) & mask;
-        let count = if repeats { value(COUNT) } else { 1 };
-        if count == 0 {
-            return;
-        }
-        let len = count.wrapping_mul(element);
-        let down = self.values.flags(self.cpu) & 0x400 != 0;
-        let base = segment.map_or(0, |s| self.cpu.reg(s).unwrap_or_default());
-        // Downwards, the first element is the one with the highest address.
-        let start = |at: u64| if down { at.wrapping_sub(len - element) } else { at };
-        let source = base.wrapping_add(start(value(SOURCE)));
-        let target = start(value(TARGET));
-        let accumulator = Bytes { at: ACCUMULATOR * 8, len: element as u16 };
-        match op {
-            StringOp::Move => {
-                let pointer = self.pointer(SOURCE);
-                if pointer.is_clean()
-                    && self.memory.is_far(source, len)
-                    && self.memory.is_far(target, len)
-                {
-                    return;
-                }
-                self.copy(source, target, len, element, down);
-                if !pointer.is_clean() {
-                    self.taint(target, len, pointer);
-                }
-            }
-            StringOp::Store => {
-                let sets = self.registers.get(accumulator).to_vec();
-                if sets.iter().all(|s| s.is_clean()) {
-                    self.memory.clear(target, len);
-                } else {
-                    for n in 0..count {
-                        self.memory.write(target.wrapping_add(n * element), &sets);
-                    }
-                }
-            }
-            StringOp::Load => {
-                let pointer = self.pointer(SOURCE);
-                let last = if down { source } else { source.wrapping_add(len - element) };
-                let mut sets = vec![Set::CLEAN; element as usize];
-                self.memory.read(last, &mut sets);
-                for set in &mut sets {
-                    *set = self.labels.union(*set, pointer);
-                }
-                if element == 4 {
-                    // A 32-bit register's upper half becomes 0.
-                    sets.resize(8, Set::CLEAN);
-                }
-                self.registers.set(accumulator.at, &sets);
-            }
-        }
-    }
-
-    /// The labels of an address in a general register, if they matter.
-    fn pointer(&mut self, register: usize) -> Set {
-        if !self.pointers || self.registers.is_clean() {
-            return Set::CLEAN;
-        }
-        self.labels.all(self.registers.get(Bytes { at: register as u16 * 8, len: 8 }))
-    }
-
-    /// Copies as `rep movs` does, element by element; in larger pieces where that makes no difference.
-    fn copy(&mut self, source: u64, target: u64, len: u64, element: u64, down: bool) {
-        let distance = target.wrapping_sub(source);
-        if !down {
-            // Bytes written are read again when the target begins within the source.
-            let step =
-                if distance < len { (distance / element * element).max(element) } else { u64::MAX };
-            return self.memory.copy(source, target, len, step);
-        }
-        let mut sets = vec![Set::CLEAN; element as usize];
-        for at in (0..len / element).rev().map(|n| n * element) {
-            self.memory.read(source.wrapping_add(at), &mut sets);
-            self.memory.write(target.wrapping_add(at), &sets);
-        }
-    }
-
-    fn taint(&mut self, addr: u64, len: u64, with: Set) {
-        for at in (0..len).map(|n| addr.wrapping_add(n)) {
-            let mut set = [Set::CLEAN];
-            self.memory.read(at, &mut set);
-            let set = self.labels.union(set[0], with);
-            self.memory.write(at, &[set]);
-        }
-    }
-
-    /// Moves x87 and vector registers to or from the area of `fxsave` and `xsave` (Intel SDM volume 1, 13.4).
-    fn state(&mut self, area: u64, extended: bool, save: bool) {
-        const X87: u64 = 1;
-        const SSE: u64 = 2;
-        const AVX: u64 = 4;
-        let wanted = if extended { self.values.general(self.cpu, 0) } else { X87 | SSE };
-        let mut present = [0xff; 8];
-        if extended && !save {
-            // Where it cannot be read the instruction faults.
-            let _ = self.cpu.read_mem(area.wrapping_add(512), &mut present);
-        }
-        let present = u64::from_le_bytes(present);
-        let vectors = if self.cpu.word_size() == 8 { 16 } else { 8 };
-        let top = self.values.x87_top(self.cpu);
-        let stack = (0..8).map(|n| (X87, 32 + 16 * n, x87_register(top, n as i8)));
-        let low = (0..vectors)
-            .map(|n| (SSE, 160 + 16 * u64::from(n), Bytes { len: 16, ..vector_bytes(n) }));
-        let high = (0..vectors).map(|n| {
-            (AVX, 576 + 16 * u64::from(n), Bytes { at: vector_bytes(n).at + 16, len: 16 })
-        });
-        for (component, offset, bytes) in stack.chain(low).chain(high) {
-            let at = area.wrapping_add(offset);
-            if wanted & component == 0 {
-                continue;
-            }
-            if save {
-                self.memory.write(at, self.registers.get(bytes));
-            } else if present & component == 0 {
-                self.registers.clear(bytes);
-            } else {
-                let mut sets = [Set::CLEAN; 16];
-                let sets = &mut sets[..usize::from(bytes.len)];
-                self.memory.read(at, sets);
-                self.registers.set(bytes.at, sets);
-            }
-        }
     }
 }
 
