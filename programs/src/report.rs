@@ -115,7 +115,7 @@ impl Document {
              Made by `cargo run --release -p programs -- --install --write docs/compatibility.md`. Each\n\
              row is a script of `programs/table`, run natively, under `host`, and under `host` with the\n\
              plugins `syscalls` and `textprinter`: stdout, stderr and exit status must be equal. Times\n\
-             are whole-run wall times of one run each, in seconds; ratios are to the native run. The last\n\
+             are whole-run wall times of one run each, in seconds, on a machine that other jobs shared; ratios are to the native run. The last\n\
              column is the commit the row is of (`+`: with changes): the command with names of entries\n\
              runs only these and keeps the other rows.\n\n\
              | program | result | native | host | ratio | with plugins | ratio | commit |\n\

@@ -452,6 +452,15 @@ static void sockets(void)
 	len = sizeof b;
 	getsockname(u, (struct sockaddr *)&b, &len);
 	SHOW(setsockopt(u, SOL_SOCKET, SO_TIMESTAMP, &one, sizeof one));
+	// Among the numbers of netfilter.
+	int six = socket(AF_INET6, SOCK_DGRAM, 0);
+	SHOW(setsockopt(six, IPPROTO_IPV6, IPV6_RECVTCLASS, &one, sizeof one));
+	SHOW(setsockopt(six, IPPROTO_IPV6, IPV6_TCLASS, &one, sizeof one));
+	int class = 0;
+	socklen_t class_len = sizeof class;
+	SHOW(getsockopt(six, IPPROTO_IPV6, IPV6_TCLASS, &class, &class_len));
+	printf("class %d, %u bytes\n", class, class_len);
+	close(six);
 	SHOW(sendto(u, "dgram", 5, 0, (struct sockaddr *)&b, sizeof b));
 	struct mmsghdr mm[2] = {{.msg_hdr = {.msg_name = &b, .msg_namelen = sizeof b, .msg_iov = &iov,
 	                                     .msg_iovlen = 1}},

@@ -17,8 +17,6 @@ const SO_SNDTIMEO: i32 = 21;
 /// The options that hold a `struct sock_fprog`, which points to a program.
 const SO_ATTACH_FILTER: i32 = 26;
 const SO_ATTACH_REUSEPORT_CBPF: i32 = 51;
-/// From here on: netfilter, whose structures hold pointers.
-const NETFILTER: i32 = 64;
 /// The group options (MCAST_*), whose structures are laid out differently for i386.
 const MCAST_FIRST: i32 = 42;
 const MCAST_LAST: i32 = 48;
@@ -279,6 +277,16 @@ pub fn recvmmsg(ctx: &mut SyscallContext<'_>) -> Result<HostCall, Errno> {
     }))
 }
 
+/// Whether an option is netfilter's, whose structures hold pointers. IPv6 has options of its own
+/// among the numbers: `IPV6_RECVTCLASS` (66) and `IPV6_TCLASS`, 70 to 78.
+fn netfilter(level: i32, option: i32) -> bool {
+    match level {
+        SOL_IP => option >= 64,
+        SOL_IPV6 => matches!(option, 64 | 65 | 68 | 69 | 79..),
+        _ => false,
+    }
+}
+
 /// `setsockopt`.
 pub fn setsockopt(ctx: &mut SyscallContext<'_>) -> Result<HostCall, Errno> {
     let [fd, level, option, value, len, _] = ctx.args;
@@ -291,7 +299,7 @@ pub fn setsockopt(ctx: &mut SyscallContext<'_>) -> Result<HostCall, Errno> {
         HostCall::new(libc::SYS_setsockopt, [fd, level, option, value, len, 0])
     };
     match (level as i32, option as i32) {
-        (SOL_IP | SOL_IPV6, NETFILTER..) => Err(Errno::EPERM),
+        (level, option) if netfilter(level, option) => Err(Errno::EPERM),
         (SOL_SOCKET, SO_ATTACH_FILTER | SO_ATTACH_REUSEPORT_CBPF) => {
             let word = ctx.abi.word();
             if len < 2 * word {
@@ -341,7 +349,7 @@ pub fn getsockopt(ctx: &mut SyscallContext<'_>) -> Result<HostCall, Errno> {
         return Err(Errno::EINVAL);
     }
     match (level as i32, option as i32) {
-        (SOL_IP | SOL_IPV6, NETFILTER..) => return Err(Errno(libc::ENOPROTOOPT)),
+        (level, option) if netfilter(level, option) => return Err(Errno(libc::ENOPROTOOPT)),
         (SOL_TCP, TCP_ZEROCOPY_RECEIVE) => return Err(Errno(libc::ENOPROTOOPT)),
         (SOL_SOCKET, SO_RCVTIMEO | SO_SNDTIMEO) if ctx.abi == Abi::I386 => {
             let mut time = [0u64; 2];
