@@ -144,6 +144,7 @@ impl Reporter<'_> {
         match &self.watch.calls[kind as usize - FIRST][..] {
             [] => {}
             [only] if only.plain => only.make(cpu, self.pc, addr, size, data),
+            [only] if only.when.within.is_some_and(|w| !w.touches(addr, size)) => {}
             several => self.report_to(several, cpu, addr, size, data),
         }
     }
