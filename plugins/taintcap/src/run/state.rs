@@ -5,20 +5,21 @@ use crate::labels::Set;
 use crate::registers::{Bytes, vector_bytes};
 
 impl Machine<'_, '_> {
-    /// Moves x87 and vector registers to or from the area of `fxsave` and `xsave` (Intel SDM volume 1, 13.4).
+    /// Moves labels of x87 and vector registers to or from the area of `fxsave` and `xsave` (Intel SDM volume 1, 13.4).
+    ///
+    /// What the area's header says is left aside: registers that all are 0 are not stored, and their labels are.
     pub(super) fn state(&mut self, area: u64, extended: bool, save: bool) {
         const X87: u64 = 1;
         const SSE: u64 = 2;
         const AVX: u64 = 4;
         let wanted = if extended { self.values.general(self.cpu, 0) } else { X87 | SSE };
-        let mut present = [0xff; 8];
-        if extended && !save {
-            // Where it cannot be read the instruction faults.
-            let _ = self.cpu.read_mem(area.wrapping_add(512), &mut present);
-        }
-        let present = u64::from_le_bytes(present);
         let vectors = if self.cpu.word_size() == 8 { 16 } else { 8 };
-        let top = self.values.x87_top(self.cpu);
+        let mut top = self.values.x87_top(self.cpu);
+        let mut status = [0; 2];
+        if !save && self.cpu.read_mem(area.wrapping_add(2), &mut status).is_ok() {
+            // The registers are in the order of the stack whose top is loaded with them.
+            top = (u16::from_le_bytes(status) >> 11 & 7) as u8;
+        }
         let stack = (0..8).map(|n| (X87, 32 + 16 * n, x87_register(top, n as i8)));
         let low = (0..vectors)
             .map(|n| (SSE, 160 + 16 * u64::from(n), Bytes { len: 16, ..vector_bytes(n) }));
@@ -32,8 +33,6 @@ impl Machine<'_, '_> {
             }
             if save {
                 self.memory.write(at, self.registers.get(bytes));
-            } else if present & component == 0 {
-                self.registers.clear(bytes);
             } else {
                 let mut sets = [Set::CLEAN; 16];
                 let sets = &mut sets[..usize::from(bytes.len)];

@@ -251,7 +251,7 @@ fn x87_results_have_all_labels_of_their_sources() {
         ),
         ("flds data\n fldz\n fstps data+64\n fmuls data+4\n fstps data+68", "68+4=1-8"),
         (
-            "flds data\n fxsave data+1024\n fninit\n fldz\n fxrstor data+1024\n fstps data+64",
+            "flds data\n fxsave data+1024\n fninit\n fldz\n fldz\n fxrstor data+1024\n fstps data+64",
             "64+4=1-4",
         ),
     ]);

@@ -151,3 +151,18 @@ fn vex_results_clear_the_upper_half() {
          "64+4=1-4,17-20"),
     ]);
 }
+
+#[test]
+fn saved_state_keeps_labels_also_of_zeros() {
+    let all = run_of(64, 1, 16);
+    both(&[
+        ("movups data, %xmm1\n fxsave data+1024\n pxor %xmm1, %xmm1\n fxrstor data+1024\n movups %xmm1, data+64", &all),
+        ("movups data, %xmm1\n mov $3, %eax\n xor %edx, %edx\n xsave data+1024\n pxor %xmm1, %xmm1\n xrstor data+1024\n
+          movups %xmm1, data+64", &all),
+        // Only what is asked for is loaded.
+        ("movups data, %xmm1\n mov $3, %eax\n xor %edx, %edx\n xsave data+1024\n pxor %xmm1, %xmm1\n mov $1, %eax\n
+          xrstor data+1024\n movups %xmm1, data+64", "clean"),
+        // An area that nothing was stored to.
+        ("movups data, %xmm1\n mov $2, %eax\n xor %edx, %edx\n xrstor data+2048\n movups %xmm1, data+64", "clean"),
+    ]);
+}
