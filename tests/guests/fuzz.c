@@ -1,8 +1,10 @@
 /* Calls the kernel with random numbers and arguments, hostile pointers among them, in children that
  * may die of it. Left out are calls that act on other processes or on the machine, that wait with
- * nothing to wake them, or that take the program's own memory away.
+ * nothing to wake them, or that take the program's own memory away. A child has as many descriptors
+ * that are not its own behind the calls as before: none natively.
  * usage: fuzz SEED CALLS CHILDREN */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -96,6 +98,35 @@ static int allowed(int n)
 	return 1;
 }
 
+/* What a child and its parent tell each other: how far the child is, how many descriptors it has,
+ * how far the parent has counted them. */
+static struct { volatile int stage, own, counted; } *shared;
+
+static void report(void)
+{
+	int own = 0;
+	for (int fd = 0; fd < 65536; fd++)
+		own += fcntl(fd, F_GETFD) != -1;
+	shared->own = own;
+	shared->stage++;
+	while (shared->counted < shared->stage)
+		usleep(1000);
+}
+
+/* The descriptors of a child that it does not know of, as the kernel lists them. */
+static int foreign(pid_t pid)
+{
+	char path[64];
+	int n = 0;
+	sprintf(path, "/proc/%d/fd", pid);
+	DIR *d = opendir(path);
+	for (struct dirent *e; d && (e = readdir(d));)
+		n += e->d_name[0] != '.';
+	if (d)
+		closedir(d);
+	return n - shared->own;
+}
+
 static void child(uint64_t seed, long calls)
 {
 	state = seed;
@@ -125,6 +156,7 @@ static void child(uint64_t seed, long calls)
 	for (int n = 1; n < 65; n++)
 		if (n != SIGALRM && n != SIGSEGV && n != SIGBUS && n != SIGILL && n != SIGFPE)
 			signal(n, SIG_IGN);
+	report();
 	struct itimerval it = {{0, 3000}, {0, 3000}};
 	setitimer(ITIMER_REAL, &it, NULL);
 	for (long i = 0; i < calls; i++) {
@@ -140,6 +172,7 @@ static void child(uint64_t seed, long calls)
 		long r = syscall(n, a[0], a[1], a[2], a[3], a[4], a[5]);
 		(void)r;
 	}
+	report();
 	_exit(0);
 }
 
@@ -152,13 +185,21 @@ int main(int argc, char **argv)
 	char dir[] = "/tmp/fuzzXXXXXX";
 	if (!mkdtemp(dir) || chdir(dir))
 		return 1;
+	shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	for (int i = 0; i < children; i++) {
+		int descriptors[3] = {0};
+		memset((void *)shared, 0, sizeof *shared);
 		pid_t pid = fork();
 		if (pid == 0)
 			child(seed + i, calls);
 		int status = 0, ended = 0;
 		for (int t = 0; t < 6000 && !ended; t++) {
 			ended = waitpid(pid, &status, WNOHANG) == pid;
+			int stage = shared->stage;
+			if (stage != shared->counted && stage < 3) {
+				descriptors[stage] = foreign(pid);
+				shared->counted = stage;
+			}
 			if (!ended)
 				usleep(10000);
 		}
@@ -168,6 +209,8 @@ int main(int argc, char **argv)
 			printf("child %d hangs\n", i);
 		} else if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
 			finished++;
+			if (descriptors[1] != descriptors[2])
+				printf("child %d: %d descriptors, then %d\n", i, descriptors[1], descriptors[2]);
 		} else {
 			printf("child %d: status %#x\n", i, status);
 		}
