@@ -108,6 +108,11 @@ fn proc() {
 }
 
 #[test]
+fn structs() {
+    check("structs", include_str!("../guests/structs.c"));
+}
+
+#[test]
 fn shared() {
     check("shared", include_str!("../guests/shared.c"));
 }

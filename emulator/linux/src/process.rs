@@ -118,6 +118,8 @@ impl Process {
             vfork: None,
             exit: None,
         };
+        // Only threads are made with "disabled" (kernel/fork.c, `sas_ss_reset`).
+        p.thread().signals.alt.flags = 0;
         prepared.commit(&mut p, m)?;
         p.take_over_signals();
         Ok(p)

@@ -124,10 +124,9 @@ pub(super) fn set_up_rt(
     // UC_FP_XSTATE tells of an XSAVE image.
     f.u32(RT_UC, u32::from(Level::current().xcr0() != 0));
     f.bytes[RT_INFO..RT_INFO + 128].copy_from_slice(&info.to_guest(Abi::I386));
-    let sp = p.cpu().gpr[gpr::RSP];
     let alt = p.thread().signals.alt;
     f.u32(RT_STACK, alt.sp as u32);
-    f.u32(RT_STACK + 4, alt.status(sp));
+    f.u32(RT_STACK + 4, alt.flags);
     f.u32(RT_STACK + 8, alt.size as u32);
     put_context(&mut f, RT_SC, p, fp, mask);
     f.u64(RT_MASK, mask);

@@ -74,7 +74,7 @@ pub(super) fn set_up(
     let mut f = Frame::new(SIZE);
     f.u64(0, action.restorer);
     f.u64(UC, UC_FLAGS | u64::from(Level::current().xcr0() != 0));
-    put_stack(&mut f, &signals.alt, cpu.gpr[gpr::RSP]);
+    put_stack(&mut f, &signals.alt);
     for (i, &r) in ORDER.iter().enumerate() {
         f.u64(MCONTEXT + 8 * i, cpu.gpr[r]);
     }
@@ -106,9 +106,9 @@ pub(super) fn set_up(
     Ok(())
 }
 
-fn put_stack(f: &mut Frame, alt: &AltStack, sp: u64) {
+fn put_stack(f: &mut Frame, alt: &AltStack) {
     f.u64(UC_STACK, alt.sp);
-    f.u32(UC_STACK + 8, alt.status(sp));
+    f.u32(UC_STACK + 8, alt.flags);
     f.u64(UC_STACK + 16, alt.size);
 }
 

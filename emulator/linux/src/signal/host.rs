@@ -3,7 +3,7 @@
 //! Only the run thread receives signals; every other thread of the host blocks them all.
 
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::attention;
 use crate::sys::host_call;
@@ -213,17 +213,27 @@ pub(crate) fn install_internal(signal: i32, handler: usize, flags: u64) {
         restorer: &raw const emu_linux_restore as usize,
         mask: !SYNCHRONOUS,
     };
+    let mut old = Kernel { handler: 0, flags: 0, restorer: 0, mask: 0 };
     // SAFETY: a valid action whose handler is async-signal-safe and returns through `restore`.
     unsafe {
-        libc::syscall(libc::SYS_rt_sigaction, signal, &action, core::ptr::null_mut::<Kernel>(), 8);
+        libc::syscall(libc::SYS_rt_sigaction, signal, &action, &mut old, 8);
+    }
+    if old.handler == libc::SIG_IGN {
+        WERE_IGNORED.fetch_or(bit(signal), Ordering::Relaxed);
     }
 }
+
+/// Signals that were ignored before [`install_internal`].
+static WERE_IGNORED: AtomicU64 = AtomicU64::new(0);
 
 /// Whether the host process started with the signal ignored.
 pub fn inherited_ignore(signal: i32) -> bool {
     // The Rust runtime ignores SIGPIPE itself; what it was before is not known.
     if signal == libc::SIGPIPE {
         return false;
+    }
+    if WERE_IGNORED.load(Ordering::Relaxed) & bit(signal) != 0 {
+        return true;
     }
     // The kernel's own structure, as in `install_internal`: handler, flags, restorer, mask.
     let mut old = [0u64; 4];

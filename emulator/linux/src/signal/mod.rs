@@ -166,6 +166,11 @@ impl AltStack {
         self.size != 0 && sp > self.sp && sp - self.sp <= self.size
     }
 
+    /// Takes the stack away and leaves its flags, as `execve` does.
+    pub fn forget(&mut self) {
+        (self.sp, self.size) = (0, 0);
+    }
+
     /// The flags `sigaltstack` reports.
     pub fn status(&self, sp: u64) -> u32 {
         let state = if self.size == 0 {

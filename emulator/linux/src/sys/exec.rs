@@ -69,7 +69,7 @@ fn exec(ctx: &mut SyscallContext<'_>, path: Vec<u8>, argv: u64, envp: u64) -> Sy
     vfork::release_parent(ctx.process);
     fork::clear_handlers(ctx);
     let thread = ctx.process.thread();
-    thread.signals.alt = Default::default();
+    thread.signals.alt.forget();
     thread.signals.fault = Default::default();
     if let Err(e) = prepared.commit(ctx.process, ctx.machine) {
         tracing::error!("execve failed after the old program was gone: {e}");

@@ -281,7 +281,12 @@ fn from_bytes(b: &[u8]) -> (u64, u64) {
 
 /// `getrlimit`.
 pub fn getrlimit(ctx: &mut SyscallContext<'_>) -> SysResult {
-    let l = limit(ctx, 0, ctx.args[0])?;
+    let mut l = limit(ctx, 0, ctx.args[0])?;
+    if ctx.abi == Abi::I386 && ctx.row.name == "getrlimit" {
+        // The first i386 call of this name knows signed limits only.
+        const MOST: u64 = i32::MAX as u64;
+        l = (l.0.min(MOST), l.1.min(MOST));
+    }
     ctx.write_struct(ctx.args[1], &RLIMIT, &to_bytes(l))?;
     Ok(0)
 }
