@@ -71,7 +71,7 @@ const REQUESTS: &[(u32, Argument)] = &[
     (0x891d, Interface), (0x891e, Interface), (0x8921, Interface), (0x8922, Interface),
     (0x8923, Interface), (0x8924, Interface), (0x8927, Interface), (0x8933, Interface),
     (0x8942, Interface), (0x8943, Interface), (0x8947, Interface), (0x8948, Interface),
-    (0x894b, Write(4)), (0x8010_8906, Write(16)), (0x8010_8907, Write(16)),
+    (0x894b, Write(4)), (0x894c, Value), (0x8010_8906, Write(16)), (0x8010_8907, Write(16)),
     // File attributes: the numbers say `long`, the kernel transfers an `int`.
     (0x8008_6601, Write(4)), (0x4008_6602, Read(4)), (0x8008_7601, Write(4)),
     (0x4008_7602, Read(4)), (0x8008_1270, Write(4)), (0x4008_1271, Read(4)),
@@ -265,6 +265,7 @@ mod tests {
         // Encoded: TIOCGPTN and TCGETS2.
         assert_eq!(argument(0x8004_5430), Some(Write(4)));
         assert_eq!(argument(0x802c_542a), Some(Write(44)));
+        assert_eq!(argument(0x894c), Some(Value), "SIOCGSKNS: the result is a descriptor");
         // SIOCGSTAMP_NEW, SIOCGSTAMPNS_NEW: times of 64 bits in either guest.
         assert_eq!(argument(0x8010_8906), Some(Write(16)));
         assert_eq!(argument(0x8010_8907), Some(Write(16)));
