@@ -5,6 +5,7 @@
 
 use std::ffi::OsString;
 use std::io::{ErrorKind, Write};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
@@ -27,6 +28,19 @@ pub struct Output {
 /// The workspace's root.
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("/"))
+}
+
+/// Has the program of a command obey a signal, although who started the tests may ignore it, as shells do
+/// for what they run in the background.
+#[allow(unsafe_code, reason = "what a child does before it becomes another program")]
+pub fn obeys(command: &mut Command, signal: i32) {
+    // SAFETY: `signal` may be called between fork and exec.
+    unsafe {
+        command.pre_exec(move || {
+            libc::signal(signal, libc::SIG_DFL);
+            Ok(())
+        });
+    }
 }
 
 /// Directory of the built host and plugins. The first call of a test process builds them, which

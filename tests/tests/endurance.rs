@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 
-use e2e::{BOTH, Case, TempDir, Width, build_dir, compile};
+use e2e::{BOTH, Case, TempDir, Width, build_dir, compile, obeys};
 
 #[test]
 fn forks_and_signals() {
@@ -55,14 +55,15 @@ fn logs_are_valid_after_sudden_ends() {
                 moment = moment.wrapping_mul(1_103_515_245).wrapping_add(12345);
                 let lines = (1 + moment) >> 16 & 255;
                 let log = dir.path().join("log");
-                let mut child = Command::new(build_dir().join("host"))
+                let mut command = Command::new(build_dir().join("host"));
+                command
                     .arg("--plugins")
                     .arg(format!("syscalls:output={},format=jsonl", log.display()))
                     .arg("--")
                     .arg(&exe)
-                    .stdout(Stdio::piped())
-                    .spawn()
-                    .expect("the host starts");
+                    .stdout(Stdio::piped());
+                obeys(&mut command, signal);
+                let mut child = command.spawn().expect("the host starts");
                 let mut out = BufReader::new(child.stdout.take().expect("piped"));
                 let mut line = String::new();
                 for _ in 0..lines {

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 
-use e2e::{Case, TempDir, build_dir};
+use e2e::{Case, TempDir, build_dir, obeys};
 
 /// Numbers of the logged calls; panics on a torn line.
 fn calls(dir: &TempDir) -> Vec<u64> {
@@ -42,14 +42,15 @@ fn complete_when_the_guest_dies_of_a_signal() {
 
 /// Runs a script that says when it is ready and then waits, and sends a signal to the host.
 fn interrupt(dir: &TempDir, script: &str, signal: i32) -> (std::process::ExitStatus, String) {
-    let mut child = Command::new(build_dir().join("host"))
+    let mut command = Command::new(build_dir().join("host"));
+    command
         .args(["--plugins", "syscalls", "--out-dir"])
         .arg(dir.path())
         .args(["--", "/bin/bash", "-c", script])
         .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the host starts");
+        .stdout(Stdio::piped());
+    obeys(&mut command, signal);
+    let mut child = command.spawn().expect("the host starts");
     let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
     let mut line = String::new();
     stdout.read_line(&mut line).expect("the guest speaks");
