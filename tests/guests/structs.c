@@ -267,9 +267,14 @@ static void times_and_signals(void)
 	struct itimerspec it = {{0, 0}, {100, 5}};
 	timer_settime(id, 0, &it, NULL);
 	CALL(timer_gettime, 0, fresh());
+	sigset_t held, before;
+	sigemptyset(&held);
+	sigaddset(&held, SIGRTMIN + 2);
+	sigprocmask(SIG_BLOCK, &held, &before);
 	it.it_value = (struct timespec){0, 1};
 	timer_settime(id, 0, &it, NULL);
-	pause();
+	sigsuspend(&before);
+	sigprocmask(SIG_SETMASK, &before, NULL);
 	timer_delete(id);
 	CALL(clock_getres, CLOCK_MONOTONIC, fresh());
 	CALL(clock_gettime, CLOCK_MONOTONIC, fresh());

@@ -40,7 +40,13 @@ impl Job {
     fn perform(&self) -> SysResult {
         let result = host_call::companion_syscall(self.number, &self.args);
         if let (Ok(_), Some((number, args))) = (result, self.after) {
-            host_call::companion_syscall(number, &args)?;
+            // It undoes what the first call did, so a nudge must not keep it from happening. EAGAIN: the
+            // word of a lock changed meanwhile because somebody began to wait for it.
+            while let Err(error) = host_call::companion_syscall(number, &args) {
+                if !matches!(error, Errno::EAGAIN | Errno::EINTR) {
+                    return Err(error);
+                }
+            }
         }
         result
     }

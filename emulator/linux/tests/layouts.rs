@@ -17,6 +17,8 @@ const CONVERTED: &[(&Struct, &str, &str)] = &[
     (&UTIMBUF, "struct utimbuf", "struct utimbuf"),
     (&TMS, "struct tms", "struct tms"),
     (&TIMEX, "struct timex", "struct timex"),
+    (&TIMESPEC64, "struct __kernel_timespec", "struct __kernel_timespec"),
+    (&ITIMERSPEC64, "struct __kernel_itimerspec", "struct __kernel_itimerspec"),
     (&STAT, "struct stat", "struct stat"),
     (&STAT64, "struct stat64", "struct stat"),
     (&STATFS, "struct statfs", "struct statfs"),
@@ -37,8 +39,6 @@ const CONVERTED: &[(&Struct, &str, &str)] = &[
 
 /// Rows with one layout.
 const SAME: &[(&Struct, &str)] = &[
-    (&TIMESPEC64, "struct __kernel_timespec"),
-    (&ITIMERSPEC64, "struct __kernel_itimerspec"),
     (&TIMEX64, "struct __kernel_timex"),
     (&TIMEZONE, "struct timezone"),
     (&STATX, "struct statx"),

@@ -22,6 +22,8 @@ pub enum Conv {
     Limit,
     /// A user or group id of 16 bits in the guest.
     Id16,
+    /// Of what the guest says only the lower half counts.
+    LowHalf,
 }
 
 /// A field: where it lies in the 32-bit guest's and in the host's structure.
@@ -70,6 +72,7 @@ impl Struct {
                 Conv::Signed | Conv::CheckedSigned => sign_extend(raw, bits),
                 Conv::CheckedOrAll | Conv::Limit if raw == ones(bits) => u64::MAX,
                 Conv::Id16 => u64::from(crate::sys::args::wide_id(raw as u16)),
+                Conv::LowHalf => raw & ones(bits / 2),
                 _ => raw,
             };
             store(host, f.host, value);

@@ -46,8 +46,13 @@ pub static TIMESPEC: Struct = st(
     16,
     &[f("tv_sec", (0, 4), (0, 8), Signed), f("tv_nsec", (4, 4), (8, 8), Signed)],
 );
-/// `struct __kernel_timespec`.
-pub static TIMESPEC64: Struct = same("__kernel_timespec", 16);
+/// `struct __kernel_timespec`. `get_timespec64` drops the upper half of a 32-bit program's nanoseconds.
+pub static TIMESPEC64: Struct = st(
+    "__kernel_timespec",
+    16,
+    16,
+    &[f("tv_sec", (0, 8), (0, 8), Signed), f("tv_nsec", (8, 8), (8, 8), LowHalf)],
+);
 /// `struct timeval`.
 pub static TIMEVAL: Struct = st(
     "timeval",
@@ -68,7 +73,17 @@ pub static TIMESPEC2: Struct = st(
     ],
 );
 /// Two of `struct __kernel_timespec`.
-pub static TIMESPEC64_2: Struct = same("__kernel_timespec[2]", 32);
+pub static TIMESPEC64_2: Struct = st(
+    "__kernel_timespec[2]",
+    32,
+    32,
+    &[
+        f("[0].tv_sec", (0, 8), (0, 8), Signed),
+        f("[0].tv_nsec", (8, 8), (8, 8), LowHalf),
+        f("[1].tv_sec", (16, 8), (16, 8), Signed),
+        f("[1].tv_nsec", (24, 8), (24, 8), LowHalf),
+    ],
+);
 /// Two of `struct timeval`.
 pub static TIMEVAL2: Struct = st(
     "timeval[2]",
@@ -108,7 +123,17 @@ pub static ITIMERSPEC: Struct = st(
     ],
 );
 /// `struct __kernel_itimerspec`.
-pub static ITIMERSPEC64: Struct = same("__kernel_itimerspec", 32);
+pub static ITIMERSPEC64: Struct = st(
+    "__kernel_itimerspec",
+    32,
+    32,
+    &[
+        f("it_interval.tv_sec", (0, 8), (0, 8), Signed),
+        f("it_interval.tv_nsec", (8, 8), (8, 8), LowHalf),
+        f("it_value.tv_sec", (16, 8), (16, 8), Signed),
+        f("it_value.tv_nsec", (24, 8), (24, 8), LowHalf),
+    ],
+);
 /// `struct utimbuf`.
 pub static UTIMBUF: Struct = st(
     "utimbuf",
