@@ -69,6 +69,7 @@ fn main() -> anyhow::Result<()> {
         events(&cli, &dir, &host, &mut out)?;
         plugins(&cli, &dir, &host, &mut out)?;
         translation(&dir, &host, &mut out)?;
+        say(&mut out, include_str!("notes.md").trim_end());
     }
     if let Some(file) = &cli.write {
         std::fs::write(file, &out).with_context(|| format!("cannot write {}", file.display()))?;
