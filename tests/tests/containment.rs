@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use e2e::{Case, Output, TempDir, build_dir, compile_plugin, root};
+use e2e::{Case, Output, TempDir, Width, build_dir, compile, compile_plugin, root};
 
 const MISBEHAVE: &str = include_str!("../plugins/misbehave.c");
 
@@ -405,4 +405,29 @@ fn a_cpp_exception_ends_the_plugin_alone() {
             assert!(complete(&dir), "{said}");
         }
     }
+}
+
+/// A guest thread that waits when the guest ends is no thread that a plugin left, whatever its name.
+#[test]
+fn threads_of_the_guest_are_not_taken_for_a_plugins() {
+    const WAITS: &str = r#"
+#define _GNU_SOURCE
+#include <pthread.h>
+#include <stdlib.h>
+#include <unistd.h>
+static int ends[2];
+static void *waits(void *arg) { char c; read(ends[0], &c, 1); return arg; }
+int main(void) {
+    pthread_t t;
+    pipe(ends);
+    pthread_create(&t, NULL, waits, NULL);
+    usleep(20000);
+    return 3;
+}
+"#;
+    let dir = TempDir::new();
+    let exe = compile(&dir, "waits", WAITS, Width::W64, &["-pthread"]);
+    let out =
+        Case::new([&exe]).host(["--plugins", "syscalls", "--out-dir"]).host([dir.path()]).hosted();
+    assert_eq!((out.stderr.as_str(), out.status.code()), ("", Some(3)));
 }

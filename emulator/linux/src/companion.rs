@@ -217,10 +217,23 @@ extern "C" fn on_nudge(_: i32, _: *mut libc::siginfo_t, context: *mut libc::c_vo
     host_call::leave_companion_call(unsafe { &mut *context.cast::<libc::ucontext_t>() });
 }
 
+/// What a companion blocks.
+const BLOCKED: u64 = !crate::signal::bit(NUDGE) & !crate::signal::SYNCHRONOUS;
+
 /// Lets [`NUDGE`], and nothing else, interrupt this thread.
 fn accept_nudges() {
     crate::signal::host::install_internal(NUDGE, on_nudge as *const () as usize, 0);
-    mask(!crate::signal::bit(NUDGE) & !crate::signal::SYNCHRONOUS);
+    mask(BLOCKED);
+}
+
+/// Whether the thread of this process with that id is a companion. The signals it blocks tell, for its name
+/// is that of a guest thread and a list could be in use when the process forks.
+pub fn is_companion(tid: i32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/self/task/{tid}/status"));
+    let status = status.unwrap_or_default();
+    let blocked = status.lines().find_map(|l| l.strip_prefix("SigBlk:"));
+    let blocked = blocked.and_then(|set| u64::from_str_radix(set.trim(), 16).ok());
+    blocked == Some(BLOCKED & !crate::signal::UNMASKABLE)
 }
 
 /// Lets a report end the run thread's slice. It interrupts no call.

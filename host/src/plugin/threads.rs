@@ -2,9 +2,6 @@
 
 use std::collections::BTreeSet;
 
-/// Name of the threads that make blocking system calls for guest threads.
-const COMPANION: &str = "companion";
-
 /// Threads of this process beside the calling one that are not the host's: id and name.
 pub fn foreign() -> BTreeSet<(i32, String)> {
     // SAFETY: cannot fail.
@@ -15,7 +12,7 @@ pub fn foreign() -> BTreeSet<(i32, String)> {
             let tid: i32 = e.file_name().to_str()?.parse().ok()?;
             let name = std::fs::read_to_string(e.path().join("comm")).ok()?;
             let name = name.trim_end().to_owned();
-            (tid != own && name != COMPANION).then_some((tid, name))
+            (tid != own && !emu_linux::companion::is_companion(tid)).then_some((tid, name))
         })
         .collect()
 }
