@@ -27,7 +27,7 @@ struct Cli {
     /// Install the Debian packages that the entries need (as root, or with sudo)
     #[arg(long)]
     install: bool,
-    /// Only the entries that run in CI
+    /// Only the quick entries, meant for CI
     #[arg(long)]
     ci: bool,
     /// List the entries and what they need, and end
