@@ -18,12 +18,16 @@ pub(crate) struct Entry {
     machine: (emu_jit::Entry, emu_jit::BlockId, u32),
     /// What tier 1 has made of the block.
     state: State,
+    /// Whether the guest's memory still holds its code.
+    pub trust: Trust,
+    /// Stores into its page since it ran last, while it is [`Trust::Parked`].
+    parked: u8,
     /// The passes have run over the ops.
     pub optimized: bool,
     /// Number of guest instructions.
     pub insns: u16,
     /// Executions by tier 0 so far.
-    pub runs: u32,
+    pub runs: u16,
     /// The instrumented ops, unless machine code has taken their place.
     pub insts: Option<Box<[Inst]>>,
     /// The second page the code lies on; the page of `pc` if there is none.
@@ -45,8 +49,25 @@ struct Rare {
     snapshot: Option<Snapshot>,
 }
 
-/// Code bytes to compare before every execution, by address.
+/// The code bytes of a block, by address.
 pub(crate) type Snapshot = Vec<(u64, Box<[u8]>)>;
+
+/// Whether the guest's memory still holds a block's code.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Trust {
+    /// It does: a change would be noticed.
+    Watched,
+    /// It did until a store into its page. Nothing leads to it but the run loop, which compares.
+    Parked,
+    /// To be compared each time, and nothing but the run loop leads to it. It ends with the first
+    /// instruction that may store.
+    Compared,
+    /// Likewise, and only because of that it ends where it does.
+    Cut,
+}
+
+/// Stores into its page that a block survives without being run.
+const PARKED: u8 = 8;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
@@ -76,6 +97,8 @@ impl Entry {
             pc: block.pc,
             machine: (emu_jit::Entry::NOWHERE, emu_jit::BlockId(0), 0),
             state: State::None,
+            trust: Trust::Watched,
+            parked: 0,
             optimized: false,
             insns: block.insns.len() as u16,
             runs: 0,
@@ -165,13 +188,12 @@ impl Entry {
         self.rare.get_or_insert_default().info = Some(info);
     }
 
-    /// For blocks on pages that are written too often to be watched: what they were made of.
-    #[inline]
+    /// For blocks on pages that may be written: what they were made of.
     pub fn snapshot(&self) -> Option<&Snapshot> {
         self.rare.as_deref()?.snapshot.as_ref()
     }
 
-    /// Has the block's code compared before every execution.
+    /// Keeps the block's code with it.
     pub fn set_snapshot(&mut self, snapshot: Snapshot) {
         self.rare.get_or_insert_default().snapshot = Some(snapshot);
     }
@@ -304,17 +326,66 @@ impl BlockMap {
         let mut dropped = 0;
         for page in pages {
             for id in self.by_page.remove(&page).unwrap_or_default() {
-                let entry = &self.entries[id.0 as usize];
-                gone(entry);
-                let pc = entry.pc;
-                self.by_pc.remove(&pc);
-                let slot = Self::slot(pc);
-                if self.cache[slot].0 == pc {
-                    self.forget(slot);
-                }
-                self.unlist(id);
-                self.vacate(id);
+                gone(&self.entries[id.0 as usize]);
+                self.drop_block(id);
                 dropped += 1;
+            }
+        }
+        dropped
+    }
+
+    fn drop_block(&mut self, id: BlockId) {
+        let pc = self.entries[id.0 as usize].pc;
+        self.by_pc.remove(&pc);
+        let slot = Self::slot(pc);
+        if self.cache[slot].0 == pc {
+            self.forget(slot);
+        }
+        self.unlist(id);
+        self.vacate(id);
+    }
+
+    /// Drops the block at `pc`, if there is one.
+    pub fn remove(&mut self, pc: u64) {
+        if let Some(&id) = self.by_pc.get(&pc) {
+            self.drop_block(id);
+        }
+    }
+
+    /// Parks the blocks with code on `page`, telling `parked` of those that were watched. Drops
+    /// those whose code is not known, and those parked for long, telling `gone`; how many.
+    pub fn park(
+        &mut self,
+        page: u64,
+        mut parked: impl FnMut(&Entry),
+        mut gone: impl FnMut(&Entry),
+    ) -> usize {
+        let mut dropped = 0;
+        let Some(ids) = self.by_page.get_mut(&page) else { return 0 };
+        for id in core::mem::take(ids) {
+            let entry = &mut self.entries[id.0 as usize];
+            let keep = match entry.trust {
+                Trust::Watched => entry.snapshot().is_some(),
+                Trust::Parked => entry.parked < PARKED,
+                Trust::Compared | Trust::Cut => true,
+            };
+            if !keep {
+                gone(entry);
+                self.drop_block(id);
+                dropped += 1;
+                continue;
+            }
+            match entry.trust {
+                Trust::Watched => {
+                    entry.trust = Trust::Parked;
+                    entry.parked = 1;
+                    parked(entry);
+                }
+                Trust::Parked => entry.parked += 1,
+                Trust::Compared | Trust::Cut => {}
+            }
+            if let Some(ids) = self.by_page.get_mut(&page) {
+                ids.push(id);
             }
         }
         dropped
@@ -387,6 +458,26 @@ mod tests {
         }
         m.clear();
         assert!(m.get(0).is_none());
+    }
+
+    #[test]
+    fn a_parked_block_that_never_runs_goes() {
+        let mut m = BlockMap::new();
+        m.insert(entry(&[(0x1000, 4)])).set_snapshot(Vec::new());
+        m.insert(entry(&[(0x1100, 4)])).set_snapshot(Vec::new());
+        m.insert(entry(&[(0x1200, 4)]));
+        let mut parked = Vec::new();
+        assert_eq!(m.park(0x1000, |e| parked.push(e.pc), |_| ()), 1);
+        assert_eq!(parked, [0x1000, 0x1100]);
+        assert!(m.get(0x1200).is_none(), "its code is not known");
+        for n in 1..PARKED {
+            assert_eq!(m.park(0x1000, |_| panic!("{n}"), |_| ()), 0);
+            m.get(0x1000).unwrap().trust = Trust::Compared;
+        }
+        assert_eq!(m.park(0x1000, |_| (), |e| assert_eq!(e.pc, 0x1100)), 1);
+        assert!(m.get(0x1000).is_some());
+        m.remove(0x1000);
+        assert_eq!((m.len(), m.invalidate(0, u64::MAX, |_| ())), (0, 0));
     }
 
     #[test]

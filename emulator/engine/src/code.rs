@@ -9,9 +9,13 @@ pub(crate) struct KnownPages {
     changes: u64,
     /// Direct-mapped: pages the guest may execute.
     executable: [u64; KnownPages::SIZE],
-    /// Direct-mapped: pages whose blocks a store is sure to drop.
+    /// Direct-mapped: pages to whose blocks no store leads unnoticed, [`REWRITABLE`] added to
+    /// some.
     watched: [u64; KnownPages::SIZE],
 }
+
+/// The guest may write to the page, or is likely to make it so that it may.
+const REWRITABLE: u64 = 1;
 
 impl Default for KnownPages {
     fn default() -> KnownPages {
@@ -30,7 +34,8 @@ impl KnownPages {
         (page / PAGE) as usize % KnownPages::SIZE
     }
 
-    fn is_executable(&mut self, space: &AddressSpace, page: u64) -> bool {
+    /// Whether the guest may execute `page`.
+    pub fn is_executable(&mut self, space: &AddressSpace, page: u64) -> bool {
         let n = self.place(space, page);
         if self.executable[n] == page {
             return true;
@@ -42,16 +47,22 @@ impl KnownPages {
         yes
     }
 
-    /// Sees to it that a store to `page` is noticed.
-    pub fn watch(&mut self, space: &mut AddressSpace, page: u64) {
+    /// Sees to it that a store to `page` is noticed. Whether there may well be one: the guest may
+    /// write to the page, or it is of no file, as pages are that code is generated on.
+    pub fn watch(&mut self, space: &mut AddressSpace, page: u64) -> bool {
         let n = self.place(space, page);
-        if self.watched[n] == page {
-            return;
+        if self.watched[n] & !REWRITABLE == page {
+            return self.watched[n] != page;
         }
-        match space.protect_code(page) {
-            Ok(_) => self.watched[n] = page,
-            Err(e) => tracing::error!("{e}"),
-        }
+        let rewritable = match space.protect_code(page) {
+            Ok(writable) => writable || space.find(page).is_some_and(|(_, _, m)| m.inode == 0),
+            Err(e) => {
+                tracing::error!("{e}");
+                return true;
+            }
+        };
+        self.watched[n] = page | if rewritable { REWRITABLE } else { 0 };
+        rewritable
     }
 }
 

@@ -19,6 +19,7 @@ mod code;
 mod counters;
 mod engine;
 mod events;
+mod heat;
 pub mod instrument;
 mod registry;
 mod shared;

@@ -1,5 +1,6 @@
 //! Every callback kind that is compiled into blocks: exact events on small programs, by each tier.
 
+#[macro_use]
 mod support;
 
 use core::ffi::c_void;
@@ -387,20 +388,6 @@ fn subscriptions_change_while_the_guest_runs(tier: Tier) {
     assert_eq!(whats(&log).iter().filter(|w| **w == "insn").count(), 8);
     g.engine.shared().unregister(OwnerId(1), id).unwrap();
     assert!(g.engine.shared().unregister(OwnerId(1), id).is_err());
-}
-
-macro_rules! by_each_tier {
-    ($($test:ident)*) => {
-        mod interp {
-            $(#[test] fn $test() { super::$test(super::Tier::Interp); })*
-        }
-        mod jit {
-            $(#[test] fn $test() { super::$test(super::Tier::Jit); })*
-        }
-        mod auto {
-            $(#[test] fn $test() { super::$test(super::Tier::Auto); })*
-        }
-    };
 }
 
 by_each_tier! {

@@ -1,5 +1,6 @@
 //! Conditions of callbacks, by each tier: ranges of addresses and countdowns.
 
+#[macro_use]
 mod support;
 
 use core::ffi::c_void;
@@ -210,20 +211,6 @@ fn other_kinds_and_foreign_ids_are_refused(tier: Tier) {
     assert_eq!(shared.set_within(OwnerId(1), id, None), refused);
     let unknown = Err(RegisterError::UnknownSubscription);
     assert_eq!(shared.set_countdown(OwnerId(2), id, 2, 2), unknown);
-}
-
-macro_rules! by_each_tier {
-    ($($test:ident)*) => {
-        mod interp {
-            $(#[test] fn $test() { super::$test(super::Tier::Interp); })*
-        }
-        mod jit {
-            $(#[test] fn $test() { super::$test(super::Tier::Jit); })*
-        }
-        mod auto {
-            $(#[test] fn $test() { super::$test(super::Tier::Auto); })*
-        }
-    };
 }
 
 by_each_tier! {

@@ -109,16 +109,26 @@ impl Jit {
         }
     }
 
+    /// Makes sure the code of `block` is reached by [`Jit::enter`] only, until something is linked to
+    /// it or it is remembered again.
+    pub fn isolate(&mut self, block: BlockId) {
+        let Some(b) = self.blocks.get(block.0 as usize).copied() else { return };
+        self.unlink_all_to(block);
+        self.forget_indirect(&b);
+        for n in 0..self.versions.get(&block.0).map_or(0, Vec::len) {
+            self.unlink_all_to(self.versions[&block.0][n].1);
+        }
+    }
+
     /// Makes sure the code of `block` is not reached again: unlinks it in both directions and
     /// removes it from the indirect branch table. Its memory is reused after the next flush.
     pub fn invalidate(&mut self, block: BlockId) {
         let Some(b) = self.blocks.get(block.0 as usize).copied() else { return };
-        self.unlink_all_to(block);
+        self.isolate(block);
         for n in b.exits.0..b.exits.1 {
             self.unlink(n);
         }
         self.blocks[block.0 as usize].valid = false;
-        self.forget_indirect(&b);
         for (_, version) in self.versions.remove(&block.0).unwrap_or_default() {
             self.invalidate(version);
         }

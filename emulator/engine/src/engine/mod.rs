@@ -2,6 +2,7 @@
 
 mod tiers;
 mod translate;
+mod written;
 
 use std::rc::Rc;
 
@@ -14,21 +15,19 @@ use emu_mem::{PAGE, access};
 use plugin_api::abi::{self, block_exit};
 
 use crate::attention;
-use crate::blocks::{BlockMap, Code, Entry, PcMap};
+use crate::blocks::{BlockMap, Code, Entry, PcMap, Trust};
 use crate::code::KnownPages;
 use crate::counters::CounterKind;
 use crate::events;
+use crate::heat::Heat;
 use crate::instrument::{Omit, Owed, Plan, Verdict, covers, owed};
 use crate::shared::Shared;
 use crate::stats::{CallbackCount, Stats};
 use tiers::{Answers, Left, Link, new_jit};
-use translate::{Translated, unchanged};
+use translate::Translated;
 
 /// Most guest instructions in a block.
 const MAX_INSNS: usize = 64;
-
-/// Stores into a page with translated code before its blocks check their bytes instead.
-const HOT_PAGE: u32 = 32;
 
 /// Which tier executes blocks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -100,8 +99,8 @@ pub struct Engine {
     answers: Answers,
     /// The guest has had an x87 exception unmasked.
     x87_unmasked: bool,
-    /// Stores into pages with translated code.
-    heat: PcMap<u32>,
+    /// How often pages with translated code are written.
+    heat: Heat,
     /// Unsupported instructions already logged, by text.
     reported: Vec<String>,
     pages: KnownPages,
@@ -131,7 +130,7 @@ impl Engine {
             verdicts: PcMap::default(),
             answers: Answers::default(),
             x87_unmasked: false,
-            heat: PcMap::default(),
+            heat: Heat::default(),
             reported: Vec::new(),
             pages: KnownPages::default(),
             lifted: Block::default(),
@@ -339,8 +338,8 @@ impl Engine {
                     // SAFETY: the map, or `temporary`, keeps the entry until the end of this
                     // iteration: nothing changes the map while a block runs.
                     let e = unsafe { &mut *found };
-                    if e.snapshot().is_some_and(|s| !unchanged(s)) {
-                        self.invalidate(pc, pc + 1);
+                    if e.trust != Trust::Watched && !self.is_current(e) {
+                        self.drop_changed(e);
                         continue;
                     }
                     e
@@ -357,6 +356,10 @@ impl Engine {
             });
             let left = match self.code_of(entry, masks) {
                 Some(code) => {
+                    if entry.trust != Trust::Watched {
+                        // Nothing may lead to it but this loop.
+                        link = Link::None;
+                    }
                     // SAFETY: the caller's promise; the code is of the present generation.
                     unsafe { self.run_code(cpu, code, &mut link) }
                 }
@@ -423,25 +426,6 @@ impl Engine {
 
     fn plain_step(&self, insns: usize) -> Step {
         Step { insns, hypercalls: self.plan.hypercalls, omit: Omit::default() }
-    }
-
-    /// If `addr` lies on a watched code page: makes it writable, drops its blocks, true.
-    fn code_write(&mut self, addr: u64) -> bool {
-        let page = addr & !(PAGE - 1);
-        if !self.shared.space.borrow().is_code(page) {
-            return false;
-        }
-        *self.heat.entry(page).or_insert(0) += 1;
-        self.stats.code_writes += 1;
-        let released = self.shared.space.borrow_mut().release_code(page);
-        self.invalidate(page, page + PAGE);
-        match released {
-            Ok(_) => true,
-            Err(e) => {
-                tracing::error!("{e}");
-                false
-            }
-        }
     }
 
     /// Brings plan and blocks up to date with subscriptions and requests.

@@ -6,11 +6,14 @@ use emu_ir::HookKind;
 use emu_jit::{CompiledBlock, Density, Jit, JitError, JitExit};
 
 use super::{Engine, Tier};
-use crate::blocks::{Code, Entry};
+use crate::blocks::{Code, Entry, Trust};
 use crate::instrument::Verdict;
 
 /// Executions of a block by tier 0 before it is compiled.
-const WARM: u32 = 8;
+const WARM: u16 = 8;
+
+/// The same for a block that is compared each time.
+const WARM_IF_COMPARED: u16 = 256;
 
 /// How a block, or a chain of linked blocks, was left.
 pub(super) enum Left {
@@ -98,8 +101,8 @@ impl Engine {
     #[inline]
     pub(super) fn code_of(&mut self, entry: &mut Entry, masks: u32) -> Option<CompiledBlock> {
         let jit = self.jit.as_mut()?;
-        // Code that is written all the time is tier 0's.
-        if entry.snapshot().is_some() {
+        // Code that is written all the time is worth less.
+        if entry.trust != Trust::Watched && entry.runs < WARM_IF_COMPARED {
             return None;
         }
         if masks & MXCSR_ALL_MASKED != MXCSR_ALL_MASKED {

@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use emu_cpu::{CpuHeader, LiftOptions};
-use emu_ir::{Block, Ops};
+use emu_ir::Block;
 use emu_mem::{PAGE, access};
 use plugin_api::abi::{self, BlockInfo, kind};
 
-use super::{Engine, HOT_PAGE, MAX_INSNS, Step};
-use crate::blocks::{Code, Entry, Snapshot};
+use super::{Engine, MAX_INSNS, Step};
+use crate::blocks::{Code, Entry, Trust};
 use crate::code::GuestCode;
 use crate::instrument::{Omit, Verdict, instrument, whole_basic_blocks};
 
@@ -25,26 +25,13 @@ impl Engine {
     pub(super) fn translate(&mut self, cpu: *mut CpuHeader, pc: u64) -> Translated {
         let options = self.lift_options();
         let mut entry = self.make_entry(cpu, pc, options, Omit::default());
-        let is_hot = |p| self.heat.get(&p).is_some_and(|&n| n >= HOT_PAGE);
-        if !self.heat.is_empty() && entry.pages().any(is_hot) {
-            // The block must not outrun its own stores: it ends behind the first one.
-            if let Some(n) = entry.ops().and_then(first_store)
-                && n + 1 < usize::from(entry.insns)
-            {
-                let options = LiftOptions { max_insns: n + 1, ..options };
-                entry = self.make_entry(cpu, pc, options, Omit::default());
-            }
-            let code = entry.ops().map(snapshot);
-            entry.set_snapshot(code.unwrap_or_default());
+        if entry.pages().any(|p| self.heat.is_hot(p)) {
+            entry = self.make_compared(cpu, entry);
+        } else if self.shared.space.borrow().find(pc).is_none() {
+            entry.set_code(Code::Once);
+            return Translated::Once(entry);
         } else {
-            let mut space = self.shared.space.borrow_mut();
-            if space.find(pc).is_none() {
-                entry.set_code(Code::Once);
-                return Translated::Once(entry);
-            }
-            for page in entry.pages() {
-                self.pages.watch(&mut space, page);
-            }
+            self.watch(&mut entry);
         }
         Translated::Kept(self.blocks.insert(entry))
     }
@@ -61,7 +48,7 @@ impl Engine {
         entry
     }
 
-    fn lift_options(&self) -> LiftOptions {
+    pub(super) fn lift_options(&self) -> LiftOptions {
         LiftOptions {
             max_insns: MAX_INSNS,
             basic_blocks: self.plan.basic_blocks(),
@@ -69,7 +56,7 @@ impl Engine {
         }
     }
 
-    fn make_entry(
+    pub(super) fn make_entry(
         &mut self,
         cpu: *mut CpuHeader,
         pc: u64,
@@ -146,7 +133,11 @@ impl Engine {
     /// instrumentation give up their ops, and their code is still what it was.
     pub(super) fn restore_ops(&mut self, entry: &mut Entry) {
         if entry.insts.is_none() {
-            self.lift(entry.pc, &self.lift_options());
+            let mut options = self.lift_options();
+            if entry.trust == Trust::Cut {
+                options.max_insns = usize::from(entry.insns);
+            }
+            self.lift(entry.pc, &options);
             entry.insts = Some(self.lifted.insts.as_slice().into());
             entry.optimized = false;
         }
@@ -225,31 +216,4 @@ impl Engine {
         );
         self.reported.push(text);
     }
-}
-
-/// The number of the first instruction that may store.
-fn first_store(block: Ops<'_>) -> Option<usize> {
-    use emu_ir::Op;
-    let stores = |op| matches!(op, Op::Store | Op::AtomicRmw | Op::AtomicCas | Op::Call);
-    let at = block.insts.iter().position(|i| stores(i.op))?;
-    let starts = block.insts[..at].iter().filter(|i| i.op == Op::InsnStart).count();
-    starts.checked_sub(1)
-}
-
-/// The code bytes of a block.
-fn snapshot(block: Ops<'_>) -> Snapshot {
-    let read = |pc, len: u8| {
-        let mut bytes = vec![0; usize::from(len)].into_boxed_slice();
-        access::read(pc, &mut bytes).ok().map(|()| (pc, bytes))
-    };
-    block.insns().filter_map(|i| read(i.pc, i.len)).collect()
-}
-
-/// Whether guest memory still holds the code of a snapshot.
-pub(super) fn unchanged(snapshot: &Snapshot) -> bool {
-    let mut now = [0; 16];
-    snapshot.iter().all(|(pc, bytes)| {
-        let now = &mut now[..bytes.len()];
-        access::read(*pc, now).is_ok() && *now == **bytes
-    })
 }

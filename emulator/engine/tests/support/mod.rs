@@ -1,5 +1,5 @@
 //! A small guest: assembled code and a data page at fixed addresses, run to its first trap.
-#![allow(dead_code, reason = "each test file uses a part")]
+#![allow(dead_code, unused_macros, reason = "each test file uses a part")]
 
 use std::cell::RefCell;
 use std::ffi::c_void;
@@ -202,4 +202,19 @@ access! {
     after_read "after_read";
     before_write "before_write";
     after_write "after_write";
+}
+
+/// Makes a test of each function named, for each tier.
+macro_rules! by_each_tier {
+    ($($test:ident)*) => {
+        mod interp {
+            $(#[test] fn $test() { super::$test(super::Tier::Interp); })*
+        }
+        mod jit {
+            $(#[test] fn $test() { super::$test(super::Tier::Jit); })*
+        }
+        mod auto {
+            $(#[test] fn $test() { super::$test(super::Tier::Auto); })*
+        }
+    };
 }
