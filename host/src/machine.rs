@@ -50,6 +50,10 @@ impl Machine for WatchedMachine {
         stop
     }
 
+    fn retired(&self) -> u64 {
+        Machine::retired(&self.engine)
+    }
+
     fn watches_calls(&self) -> bool {
         Machine::watches_calls(&self.engine)
     }

@@ -100,6 +100,53 @@ static void *caller(void *arg) {
     return 0;
 }
 
+/* A lock that its holder gives up for some instructions only, often, and that others wait for with a
+   time limit each: as an interpreter's, whose holder makes calls in between. */
+static pthread_mutex_t door = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t opened = PTHREAD_COND_INITIALIZER;
+static int held;
+static atomic_int visits;
+
+static void take(void) {
+    pthread_mutex_lock(&door);
+    while (held) {
+        struct timespec limit;
+        clock_gettime(CLOCK_REALTIME, &limit);
+        limit.tv_sec += 1;
+        pthread_cond_timedwait(&opened, &door, &limit);
+    }
+    held = 1;
+    pthread_mutex_unlock(&door);
+}
+
+static void give_up(void) {
+    pthread_mutex_lock(&door);
+    held = 0;
+    pthread_cond_signal(&opened);
+    pthread_mutex_unlock(&door);
+}
+
+static void *holder(void *arg) {
+    (void)arg;
+    while (visits < 100) {
+        take();
+        for (volatile int i = 0; i < 3000; i++) {}
+        give_up();
+    }
+    return 0;
+}
+
+static void *visitor(void *arg) {
+    (void)arg;
+    for (int i = 0; i < 100; i++) {
+        take();
+        visits++;
+        give_up();
+        usleep(100);
+    }
+    return 0;
+}
+
 int main(void) {
     pthread_t t[20];
     void *r;
@@ -116,6 +163,11 @@ int main(void) {
     for (long i = 0; i < 4; i++) pthread_create(&t[i], 0, spinner, (void *)(3 - i));
     for (int i = 0; i < 4; i++) pthread_join(t[i], 0);
     printf("spins %d\n", spins);
+
+    pthread_create(&t[0], 0, holder, 0);
+    pthread_create(&t[1], 0, visitor, 0);
+    for (int i = 0; i < 2; i++) pthread_join(t[i], 0);
+    printf("visits %d\n", visits);
 
     pthread_create(&t[0], 0, caller, 0);
     struct timespec limit;
@@ -142,9 +194,11 @@ int main(void) {
     sa.sa_handler = on;
     sigaction(SIGUSR1, &sa, 0);
     pthread_create(&t[0], 0, sleeper, 0);
-    usleep(20000);
-    pthread_kill(t[0], SIGUSR1);
-    pthread_join(t[0], &r);
+    /* The first ones may come before it waits. */
+    do {
+        usleep(20000);
+        pthread_kill(t[0], SIGUSR1);
+    } while (pthread_tryjoin_np(t[0], &r));
     printf("interrupted %ld in thread %d\n", (long)r, pthread_equal(hit_in, t[0]));
 
     pthread_create(&t[0], 0, canceled, 0);
@@ -169,6 +223,16 @@ int main(void) {
     pthread_create(&t[0], 0, forker, 0);
     pthread_join(t[0], &r);
     printf("forked %ld\n", (long)r);
+
+    /* Copies of the process while threads are about to be gone. */
+    for (int i = 0; i < 100; i++) {
+        for (int j = 0; j < 8; j++) pthread_create(&t[j], 0, quitter, 0);
+        for (int j = 0; j < 8; j++) pthread_join(t[j], 0);
+        fflush(stdout);
+        if (fork() == 0) exit(0);
+        wait(0);
+    }
+    printf("forked after joins\n");
 
     struct timespec ts;
     clock_gettime(CLOCK_REALTIME, &ts);

@@ -28,6 +28,9 @@ pub fn unwatch() {
     fence(Ordering::SeqCst);
 }
 
+/// Bytes of a companion's stack.
+const STACK: usize = 64 << 10;
+
 /// A call to make.
 struct Job {
     ticket: u64,
@@ -141,28 +144,58 @@ impl Completions {
         let report = self.sender.clone();
         let event = self.event.as_raw_fd();
         let started = blocked(|| {
-            std::thread::Builder::new().name("companion".into()).stack_size(64 << 10).spawn(
-                move || {
-                    accept_nudges();
-                    title::set_name(&name);
-                    // SAFETY: cannot fail.
-                    let tid = unsafe { libc::syscall(libc::SYS_gettid) } as i32;
-                    if say_tid.send(tid).is_err() {
+            start(move || {
+                accept_nudges();
+                title::set_name(&name);
+                // SAFETY: cannot fail.
+                let tid = unsafe { libc::syscall(libc::SYS_gettid) } as i32;
+                if say_tid.send(tid).is_err() {
+                    return;
+                }
+                for job in work {
+                    if report.send((job.ticket, job.perform())).is_err() {
                         return;
                     }
-                    for job in work {
-                        if report.send((job.ticket, job.perform())).is_err() {
-                            return;
-                        }
-                        announce(event);
-                    }
-                },
-            )
+                    announce(event);
+                }
+            })
         });
-        started.map_err(|_| Errno::EAGAIN)?;
+        if !started {
+            return Err(Errno::EAGAIN);
+        }
         let tid = tid.recv().map_err(|_| Errno::EAGAIN)?;
         Ok(Companion { jobs, tid })
     }
+}
+
+/// Starts a host thread that nobody waits for; false if there can be no more. Not the standard library's:
+/// that takes a lock when a thread ends, which a process copied meanwhile would find held for ever.
+fn start(body: impl FnOnce() + Send + 'static) -> bool {
+    type Body = Box<dyn FnOnce() + Send>;
+    extern "C" fn enter(body: *mut libc::c_void) -> *mut libc::c_void {
+        // SAFETY: made below, for this call.
+        let body = unsafe { Box::from_raw(body.cast::<Body>()) };
+        body();
+        core::ptr::null_mut()
+    }
+    let body: Body = Box::new(body);
+    let body = Box::into_raw(Box::new(body));
+    let mut attributes = core::mem::MaybeUninit::uninit();
+    let mut thread = 0;
+    // SAFETY: the attributes are initialized first; `enter` takes over the body.
+    let started = unsafe {
+        libc::pthread_attr_init(attributes.as_mut_ptr());
+        libc::pthread_attr_setstacksize(attributes.as_mut_ptr(), STACK);
+        libc::pthread_attr_setdetachstate(attributes.as_mut_ptr(), libc::PTHREAD_CREATE_DETACHED);
+        let e = libc::pthread_create(&mut thread, attributes.as_ptr(), enter, body.cast());
+        libc::pthread_attr_destroy(attributes.as_mut_ptr());
+        e == 0
+    };
+    if !started {
+        // SAFETY: nobody else has it.
+        drop(unsafe { Box::from_raw(body) });
+    }
+    started
 }
 
 impl Companion {

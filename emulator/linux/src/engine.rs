@@ -37,6 +37,10 @@ impl Machine for Engine {
         }
     }
 
+    fn retired(&self) -> u64 {
+        self.shared().retired()
+    }
+
     fn watches_calls(&self) -> bool {
         self.shared().wants_either(kind::SYSCALL_ENTER, kind::SYSCALL_RETURN)
     }

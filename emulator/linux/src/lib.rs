@@ -40,6 +40,7 @@ pub mod thread;
 pub mod timers;
 pub mod title;
 mod trap;
+pub mod turns;
 pub mod vdso;
 
 pub use abi::Abi;

@@ -25,6 +25,8 @@ pub trait Machine {
     /// Runs guest code on `cpu` until something needs the personality, for at most `slice`
     /// instructions.
     fn run(&mut self, cpu: &mut emu_x86::X86Cpu, slice: u64) -> Stop;
+    /// Guest instructions that all threads have run so far.
+    fn retired(&self) -> u64;
     /// Whether anybody wants [`Event::SyscallEnter`] or [`Event::SyscallReturn`]: others are not
     /// made.
     fn watches_calls(&self) -> bool;

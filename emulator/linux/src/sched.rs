@@ -1,13 +1,14 @@
 //! Turn-taking: which guest thread runs, and what the others wait for.
 //!
-//! All guest code runs on one host thread. A guest thread runs until its slice ends or it waits;
-//! then the one that has waited longest takes its turn. A thread whose host call has completed runs
-//! before all others: its companion interrupts the slice in progress.
+//! All guest code runs on one host thread. A guest thread runs until its slice ends, it waits, or one
+//! that has used much less becomes ready: see [`turns`](crate::turns). A companion whose host call
+//! has completed interrupts the slice in progress.
 
 use crate::companion::{Companion, Completions};
 use crate::signal::{bit, deliver, host};
 use crate::sys::time::Deadline;
 use crate::sys::{HostCall, Row, SyscallContext, finish, host_call};
+use crate::turns::Turns;
 use crate::{Abi, Errno, Machine, Process, SysResult, robust};
 
 /// A system call whose result is not known yet.
@@ -110,10 +111,7 @@ pub struct Scheduler {
     next: u64,
     /// The thread gives up the rest of its slice.
     pub yielded: bool,
-    /// Turns in a row that went to threads whose host calls had completed.
-    favours: u32,
-    /// The slice is not to be cut short.
-    undisturbed: bool,
+    turns: Turns,
     /// Guest memory that the call being prepared may write, with several threads.
     pub(crate) outputs: Vec<(u64, u64)>,
 }
@@ -169,15 +167,7 @@ pub fn submit(ctx: &mut SyscallContext<'_>, call: HostCall) -> SysResult {
 }
 
 /// Instructions a guest thread may run on when it is alone.
-const SLICE: u64 = 1 << 20;
-/// Instructions before another one gets its turn: some 100 µs, so that one that spins until another
-/// has done something does not spin for long.
-const SHARED_SLICE: u64 = 1 << 17;
-/// Slices cut short that count as one used up.
-const PATIENCE: u32 = 16;
-/// Turns in a row that go to threads whose host calls have completed.
-const MOST_FAVOURS: u32 = 64;
-
+const ALONE: u64 = 1 << 20;
 impl Process {
     /// Picks the thread that runs next and waits if none can. True when it is ready to run guest
     /// code; false when there is something else to look at first.
@@ -187,66 +177,50 @@ impl Process {
         }
         deliver::absorb(self);
         self.collect();
-        if core::mem::take(&mut self.sched.yielded) || slice_over {
+        if core::mem::take(&mut self.sched.yielded) {
+            let (before, rest) = self.threads.split_at_mut(self.current);
+            if let [me, after @ ..] = rest {
+                let others = before.iter().chain(after.iter()).filter(|t| t.can_run());
+                Turns::yield_to(&mut me.share, others.map(|t| &t.share));
+            }
+            self.end_turn();
+        } else if slice_over {
             self.end_turn();
         }
-        let Some(next) = self.next() else {
+        let ready = self.threads.iter_mut().enumerate().filter(|(_, t)| t.can_run());
+        let shares = ready.map(|(i, t)| (i, &mut t.share));
+        let Some(next) = self.sched.turns.next(shares, self.current) else {
             self.idle();
             return false;
         };
-        if next != self.current && self.threads[self.current].can_run() {
-            let cut = &mut self.threads[self.current].preempted;
-            *cut += 1;
-            if *cut >= PATIENCE {
-                self.end_turn();
-            }
-        }
         self.switch_to(m, next);
         self.finish_wait(m)
     }
 
-    /// The current thread goes behind all others.
+    /// The current thread's slice is over.
     pub(crate) fn end_turn(&mut self) {
-        let turn = self.sched.serial();
-        let thread = self.thread();
-        thread.turn = turn;
-        thread.preempted = 0;
-        thread.used = 0;
-    }
-
-    /// The thread that runs next: one whose host call has completed, unless such threads have had
-    /// many turns in a row, or the one that has waited longest.
-    fn next(&mut self) -> Option<usize> {
-        let completed = |t: &crate::Thread| matches!(&t.wait, Some(Wait::Host(_)));
-        let fair = self.sched.favours >= MOST_FAVOURS;
-        let ready = self.threads.iter().enumerate().filter(|(_, t)| t.can_run());
-        let (i, t) = ready.min_by_key(|(_, t)| (fair || !completed(t), t.turn))?;
-        self.sched.favours = if completed(t) { self.sched.favours + 1 } else { 0 };
-        self.sched.undisturbed = fair;
-        Some(i)
+        let serial = self.sched.serial();
+        self.thread().share.end(serial);
     }
 
     /// Runs guest code of the current thread.
     pub fn run_guest(&mut self, m: &mut dyn Machine) -> crate::Stop {
         if self.threads.len() == 1 {
-            return m.run(self.cpu(), SLICE);
+            return m.run(self.cpu(), ALONE);
         }
         if let Some(completions) = &self.sched.completions
-            && !self.sched.undisturbed
             // From here on a companion that has a report interrupts.
             && !completions.watch()
         {
             return crate::Stop::Interrupted;
         }
-        // A turn goes on behind a call that did not wait: one that makes nothing but such calls must
+        // A slice goes on behind a call that did not wait: one that makes nothing but such calls must
         // not keep the others from running.
-        let (before, left) = (self.cpu().hdr.retired(), SHARED_SLICE - self.thread().used);
+        let (before, left) = (m.retired(), self.thread().share.left());
         let stop = m.run(self.cpu(), left);
         crate::companion::unwatch();
-        let used = self.cpu().hdr.retired().wrapping_sub(before);
-        let thread = self.thread();
-        thread.used += used.min(left);
-        if thread.used == SHARED_SLICE {
+        self.thread().share.count(m.retired() - before);
+        if self.thread().share.left() == 0 {
             self.end_turn();
         }
         stop

@@ -6,6 +6,7 @@ use crate::Errno;
 use crate::companion::Companion;
 use crate::sched::{Call, Wait};
 use crate::signal::ThreadSignals;
+use crate::turns::Share;
 
 /// A guest thread: processor state and what the kernel keeps per thread.
 #[derive(Debug)]
@@ -22,12 +23,8 @@ pub struct Thread {
     pub interrupted: Option<Interrupted>,
     /// What `restart_syscall` continues.
     pub restart_block: Option<crate::sys::time::Interrupted>,
-    /// When it last used up its turn or began to wait: who has waited longest is next.
-    pub turn: u64,
-    /// How often its slice was cut short for a thread whose call had completed.
-    pub preempted: u32,
-    /// Instructions of its present turn, which calls that do not wait leave running.
-    pub used: u64,
+    /// Its share of the run thread.
+    pub share: Share,
     /// What it waits for.
     pub wait: Option<Wait>,
     /// The system call that waits.
@@ -56,9 +53,7 @@ impl Thread {
             clear_child_tid: 0,
             robust_list: (0, 0),
             interrupted: None,
-            turn: 0,
-            preempted: 0,
-            used: 0,
+            share: Share::default(),
             wait: None,
             call: None,
             companion: None,

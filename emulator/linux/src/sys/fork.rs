@@ -156,6 +156,7 @@ fn new_thread(ctx: &mut SyscallContext<'_>, args: CloneArgs) -> SysResult {
     let parent = ctx.process.current;
     let mut thread = Thread::new(tid);
     thread.companion = Some(companion);
+    thread.share = ctx.thread().share.of_new();
     *thread.cpu = ctx.process.cpu().copy();
     thread.cpu.gpr[gpr::RAX] = 0;
     if args.stack != 0 {
