@@ -109,6 +109,9 @@ pub struct RunArgs {
     /// newest that this computer's processor can execute]
     #[arg(long, value_name = "LEVEL")]
     pub cpu: Option<CpuArg>,
+    /// What a host that started itself again puts back, PERSONALITY:STACK (see `room`)
+    #[arg(long, value_name = "INPUTS", hide = true)]
+    pub layout_inputs: Option<String>,
     /// Which tier executes guest code: auto, interp (the interpreter only) or jit (machine code at
     /// once)
     #[arg(long, value_name = "TIER", default_value = "auto", hide = true)]

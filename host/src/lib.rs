@@ -12,6 +12,7 @@ pub mod monitor;
 pub mod panda_options;
 pub mod plugin;
 pub mod plugin_list;
+pub mod room;
 pub mod run;
 pub mod sandbox;
 pub mod scaffold;

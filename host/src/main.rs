@@ -8,7 +8,7 @@ use panda_host::cli::{Cli, Command, PluginCommand};
 use panda_host::monitor::{client, repl, watch};
 use panda_host::run::Failure;
 use panda_host::scaffold::{self, Project};
-use panda_host::{log, panda_options, run, show, validate};
+use panda_host::{log, panda_options, room, run, show, validate};
 
 /// Exit status of an error of the host itself.
 const HOST_ERROR: u8 = 125;
@@ -74,6 +74,7 @@ fn dispatch(cli: &Cli) -> Result<(), Failure> {
         }
         None if cli.run.repl => {
             log::start(cli.run.settings.verbose, cli.run.settings.log_file.as_deref())?;
+            room::make(cli.run.layout_inputs.as_deref())?;
             if repl::run(&cli.run)? {
                 return Ok(());
             }
@@ -86,6 +87,7 @@ fn dispatch(cli: &Cli) -> Result<(), Failure> {
         }
         None => {
             log::start(cli.run.settings.verbose, cli.run.settings.log_file.as_deref())?;
+            room::make(cli.run.layout_inputs.as_deref())?;
             if cli.run.watch {
                 watch::run(&cli.run)?;
                 return Ok(());

@@ -83,7 +83,11 @@ static long argument(void)
 	case 17: return 0xffffe000u + next() % 8192;
 	default: return next() * 2u;
 #else
-	case 17: return 0x550000000000 - next() % 8192;
+	case 17: {
+		/* The ends of what a guest may map under the host. */
+		static const long end[] = {0x555500000000, 0x568000000000, 0x7ec000000000};
+		return end[next() % 3] + 4096 - (long)(next() % 8192);
+	}
 	case 18: return 0x555555554000 + ((long)next() << 12);
 	default: return ((long)next() << 33) ^ next();
 #endif

@@ -30,6 +30,7 @@ pub mod process;
 pub mod procfs;
 mod published;
 mod robust;
+pub mod room;
 mod run;
 pub mod sched;
 pub mod segments;

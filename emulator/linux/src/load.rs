@@ -390,7 +390,7 @@ fn map_image(
 ) -> Result<(), Errno> {
     let (low, high) = image.span();
     let (low, high) = (low.wrapping_add(bias), high.wrapping_add(bias));
-    if low < p.abi.min_address() || high > p.abi.task_size() || low >= high {
+    if low < p.abi.min_address() || low >= high || !p.abi.holds(low, high - low) {
         return Err(Errno::ENOMEM);
     }
     if !m.space().is_free(low, high) {
@@ -434,8 +434,7 @@ fn interp_bias(p: &Process, m: &mut dyn Machine, image: &Image) -> Result<u64, E
     let (low, high) = image.span();
     let align = image.align;
     let len = (high - low).checked_add(align - PAGE).ok_or(Errno::ENOMEM)?;
-    let base =
-        m.space().find_free(len, p.abi.min_address(), p.abi.mmap_top()).ok_or(Errno::ENOMEM)?;
+    let base = mm::find_free(p, m, len)?;
     Ok(base.next_multiple_of(align).wrapping_sub(low & !(align - 1)))
 }
 

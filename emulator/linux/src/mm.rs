@@ -78,7 +78,8 @@ pub const fn page_down(n: u64) -> u64 {
     n & !(PAGE - 1)
 }
 
-/// The end of `addr..addr+len` in whole pages, if the range lies in the guest's user space.
+/// The end of `addr..addr+len` in whole pages, if no part lies beyond what a guest may map. What
+/// lies in the host's gap is not mapped, to the guest.
 pub fn range_end(p: &Process, addr: u64, len: u64) -> Option<u64> {
     let end = addr.checked_add(page_up(len)?)?;
     (end <= p.abi.task_size()).then_some(end)
@@ -145,8 +146,8 @@ pub fn map(p: &mut Process, m: &mut dyn Machine, request: &MapRequest<'_>) -> Sy
 
 /// The address for a new mapping, and whether it may replace others.
 fn place(p: &Process, m: &mut dyn Machine, place: Place, len: u64) -> Result<(u64, bool), Errno> {
-    let (low, top) = (p.abi.min_address(), p.abi.task_size());
-    let fits = |addr: u64| addr >= PAGE && addr.checked_add(len).is_some_and(|e| e <= top);
+    let low = p.abi.min_address();
+    let fits = |addr: u64| addr >= PAGE && p.abi.holds(addr, len);
     match place {
         Place::Fixed(addr) | Place::FixedNoReplace(addr) => {
             if !addr.is_multiple_of(PAGE) {
@@ -161,29 +162,29 @@ fn place(p: &Process, m: &mut dyn Machine, place: Place, len: u64) -> Result<(u6
             }
             if m.space().is_free(addr, addr + len) { Ok((addr, false)) } else { Err(Errno::EEXIST) }
         }
-        Place::Low => m
-            .space()
-            .find_free(len, low, 0x8000_0000.min(top))
-            .map(|a| (a, false))
-            .ok_or(Errno::ENOMEM),
+        Place::Low => {
+            m.space().find_free(len, low, 0x8000_0000).map(|a| (a, false)).ok_or(Errno::ENOMEM)
+        }
         Place::Hint(addr) => {
             let addr = page_down(addr).max(low);
             if fits(addr) && m.space().is_free(addr, addr + len) {
                 return Ok((addr, false));
             }
-            anywhere(p, m, len)
+            Ok((find_free(p, m, len)?, false))
         }
-        Place::Anywhere => anywhere(p, m, len),
+        Place::Anywhere => Ok((find_free(p, m, len)?, false)),
     }
 }
 
-fn anywhere(p: &Process, m: &mut dyn Machine, len: u64) -> Result<(u64, bool), Errno> {
-    let low = p.abi.min_address();
+/// The highest free range of the mapping area, or of what else the guest may map.
+pub fn find_free(p: &Process, m: &mut dyn Machine, len: u64) -> Result<u64, Errno> {
+    let (low, top) = (p.abi.min_address(), p.abi.mmap_top());
     let space = m.space();
-    space
-        .find_free(len, low, p.abi.mmap_top())
-        .or_else(|| space.find_free(len, low, p.abi.task_size()))
-        .map(|a| (a, false))
+    let areas = p.abi.areas().iter().rev();
+    areas
+        .map(|a| a.start.max(low)..a.end.min(top))
+        .chain(std::iter::once(top..p.abi.task_size()))
+        .find_map(|a| space.find_free(len, a.start, a.end))
         .ok_or(Errno::ENOMEM)
 }
 
@@ -347,7 +348,7 @@ pub fn protect(
 /// Grows a stack-like mapping down to cover `addr`; false if nothing there grows.
 pub fn grow_down(p: &mut Process, m: &mut dyn Machine, addr: u64) -> bool {
     let page = page_down(addr);
-    if page < p.abi.min_address() || page >= p.abi.task_size() || m.space().find(page).is_some() {
+    if page < p.abi.min_address() || !p.abi.holds(page, PAGE) || m.space().find(page).is_some() {
         return false;
     }
     let above = m.space().iter().find(|(s, _, _)| *s > page).map(|(s, e, g)| (s, e, g.clone()));

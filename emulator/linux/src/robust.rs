@@ -17,10 +17,7 @@ pub fn release(p: &mut Process, m: &mut dyn Machine) {
     inherited_locks(p, m);
     let at = core::mem::take(&mut p.thread().clear_child_tid);
     // Nobody looks at the word of a process that ends as a whole.
-    if at != 0
-        && p.threads.len() > 1
-        && p.abi.task_size().checked_sub(4).is_some_and(|last| at <= last)
-    {
+    if at != 0 && p.threads.len() > 1 && p.abi.holds(at, 4) {
         m.release_code(at, at + 4);
         if access::store(at, 0u32).is_ok() {
             wake_anyone(p, at);
@@ -53,9 +50,9 @@ fn robust_list(p: &mut Process, m: &mut dyn Machine) {
         return;
     }
     let wide = p.abi == Abi::X86_64;
-    let limit = p.abi.task_size();
+    let abi = p.abi;
     let word = |at: u64| match wide {
-        _ if at >= limit - 8 => None,
+        _ if !abi.holds(at, 8) => None,
         true => access::load::<u64>(at).ok(),
         false => access::load::<u32>(at).ok().map(u64::from),
     };
@@ -85,7 +82,7 @@ fn release_word(p: &mut Process, m: &mut dyn Machine, entry: u64, offset: u64, p
     let width = if p.abi == Abi::X86_64 { u64::MAX } else { 0xffff_ffff };
     let lock = (entry & !1).wrapping_add(offset) & width;
     let inherits = entry & 1 != 0;
-    if !lock.is_multiple_of(4) || lock >= p.abi.task_size() - 4 {
+    if !lock.is_multiple_of(4) || !p.abi.holds(lock, 4) {
         return;
     }
     let Ok(value) = access::load::<u32>(lock) else { return };

@@ -104,6 +104,21 @@ fn range(ctx: &SyscallContext<'_>, addr: u64, len: u64, beyond: Errno) -> Result
     mm::range_end(ctx.process, addr, len).ok_or(beyond)
 }
 
+/// [`range`] for a call that the host kernel makes: nothing of the host may lie in it. The guest has
+/// not mapped all of a range that does not lie in one of its areas.
+fn range_to_pass(
+    ctx: &SyscallContext<'_>,
+    addr: u64,
+    len: u64,
+    beyond: Errno,
+) -> Result<u64, Errno> {
+    let end = range(ctx, addr, len, beyond)?;
+    if !ctx.process.abi.holds(addr, end - addr) {
+        return Err(Errno::ENOMEM);
+    }
+    Ok(end)
+}
+
 /// `mprotect`.
 pub fn mprotect(ctx: &mut SyscallContext<'_>) -> SysResult {
     let [mut addr, len, prot, ..] = ctx.args;
@@ -153,7 +168,7 @@ pub fn brk(ctx: &mut SyscallContext<'_>) -> SysResult {
     let (Some(old_end), Some(new_end)) = (mm::page_up(layout.brk), mm::page_up(new)) else {
         return unchanged;
     };
-    if new_end > ctx.process.abi.task_size() {
+    if !ctx.process.abi.holds(layout.brk_start, new_end - layout.brk_start) {
         return unchanged;
     }
     if new_end < old_end {
@@ -210,6 +225,9 @@ pub fn mremap(ctx: &mut SyscallContext<'_>) -> SysResult {
         if !new_addr.is_multiple_of(PAGE) || new_addr < old_end && old < new_end {
             return Err(Errno::EINVAL);
         }
+        if !ctx.process.abi.holds(new_addr, new_len) {
+            return Err(Errno::ENOMEM);
+        }
     }
     let found = ctx.machine.space().find(old).map(|(s, e, g)| (s, e, g.clone()));
     let (start, end, mut mapping) = found.ok_or(Errno::EFAULT)?;
@@ -227,13 +245,12 @@ pub fn mremap(ctx: &mut SyscallContext<'_>) -> SysResult {
             }
             return Ok(old);
         }
-        let end_wanted = mm::range_end(p, old, new_len);
-        if let Some(new_end) = end_wanted
+        if p.abi.holds(old, new_len)
             && old_end == end
-            && m.space().is_free(old_end, new_end)
+            && m.space().is_free(old_end, old + new_len)
             && mm::move_host(m, old, old_len, new_len, None, keep).is_ok()
         {
-            m.space().insert(old, new_end, mapping);
+            m.space().insert(old, old + new_len, mapping);
             return Ok(old);
         }
         if !may_move {
@@ -244,13 +261,12 @@ pub fn mremap(ctx: &mut SyscallContext<'_>) -> SysResult {
         mm::unmap(p, m, new_addr, new_addr + new_len)?;
         new_addr
     } else {
-        let (low, top) = (p.abi.min_address(), p.abi.mmap_top());
         let wanted = new_addr & !(PAGE - 1);
         let hinted = keep
-            && wanted >= low
-            && mm::range_end(p, wanted, new_len).is_some()
+            && wanted >= p.abi.min_address()
+            && p.abi.holds(wanted, new_len)
             && m.space().is_free(wanted, wanted + new_len);
-        if hinted { wanted } else { m.space().find_free(new_len, low, top).ok_or(Errno::ENOMEM)? }
+        if hinted { wanted } else { mm::find_free(p, m, new_len)? }
     };
     if fixed && new_len < old_len {
         mm::unmap(p, m, old + new_len, old_end)?;
@@ -273,7 +289,7 @@ pub fn msync(ctx: &mut SyscallContext<'_>) -> SysResult {
 /// `mincore`.
 pub fn mincore(ctx: &mut SyscallContext<'_>) -> SysResult {
     let [addr, len, vec, ..] = ctx.args;
-    range(ctx, addr, len, Errno::ENOMEM)?;
+    range_to_pass(ctx, addr, len, Errno::ENOMEM)?;
     ctx.prepare_write(vec, len.div_ceil(PAGE))?;
     ctx.host(libc::SYS_mincore, ctx.args)
 }
@@ -281,7 +297,7 @@ pub fn mincore(ctx: &mut SyscallContext<'_>) -> SysResult {
 /// `madvise`.
 pub fn madvise(ctx: &mut SyscallContext<'_>) -> SysResult {
     let [addr, len, advice, ..] = ctx.args;
-    let end = range(ctx, addr, len, Errno::EINVAL)?;
+    let end = range_to_pass(ctx, addr, len, Errno::EINVAL)?;
     // What changes contents changes code.
     let discards = matches!(
         advice as i32,
@@ -296,7 +312,7 @@ pub fn madvise(ctx: &mut SyscallContext<'_>) -> SysResult {
 
 /// A call on a range that the host kernel can be given as it is.
 fn pass_range(ctx: &mut SyscallContext<'_>, number: i64, beyond: Errno) -> SysResult {
-    range(ctx, ctx.args[0], ctx.args[1], beyond)?;
+    range_to_pass(ctx, ctx.args[0], ctx.args[1], beyond)?;
     ctx.host(number, ctx.args)
 }
 

@@ -215,10 +215,7 @@ impl SyscallContext<'_> {
     /// Checks that `addr..addr+len` lies in the guest's address space (the kernel's `access_ok`).
     /// It may still not be mapped. Null passes: nothing of the host is there.
     pub fn check_range(&self, addr: u64, len: u64) -> Result<(), Errno> {
-        match addr.checked_add(len) {
-            Some(end) if end <= self.process.abi.task_size() => Ok(()),
-            _ => Err(Errno::EFAULT),
-        }
+        if self.process.abi.holds(addr, len) { Ok(()) } else { Err(Errno::EFAULT) }
     }
 
     /// Checks a range and makes it ready to be written by the host kernel: watched code pages in

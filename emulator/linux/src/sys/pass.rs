@@ -146,20 +146,18 @@ fn timer_id(ctx: &SyscallContext<'_>, id: u64) -> Result<u64, Errno> {
 }
 
 /// A string or another address of unknown length: its start lies in the guest, and nothing of the
-/// host lies near the end of the guest's space.
+/// host lies near the end of one of the guest's areas.
 pub fn check_start(ctx: &SyscallContext<'_>, addr: u64) -> Result<(), Errno> {
     ctx.check_range(addr, 1)
 }
 
-/// The length of a buffer at `addr`, cut at the end of the guest's address space: the kernel finds
+/// The length of a buffer at `addr`, cut at the end of the guest's area it lies in: the guest has
 /// nothing mapped there, so a transfer that gets that far ends as it would natively.
 pub fn clamp(ctx: &SyscallContext<'_>, addr: u64, len: u64) -> Result<u64, Errno> {
     /// `TASK_SIZE_MAX`: what the kernel checks buffers of either ABI against.
     const KERNEL_LIMIT: u64 = (1 << 47) - 4096;
-    let limit = ctx.process.abi.task_size();
-    match addr.checked_add(len) {
-        Some(end) if end <= limit => Ok(len),
-        Some(end) if end <= KERNEL_LIMIT && addr < limit => Ok(limit - addr),
+    match (addr.checked_add(len), ctx.process.abi.room_at(addr)) {
+        (Some(end), Some(room)) if end <= KERNEL_LIMIT => Ok(len.min(room)),
         // The kernel has its own idea of negative lengths: let it see them, with no address.
         _ if addr == 0 => Ok(len),
         _ => Err(Errno::EFAULT),
