@@ -112,6 +112,17 @@ fn structs() {
     check("structs", include_str!("../guests/structs.c"));
 }
 
+/// At fixed addresses, which the frames hold.
+#[test]
+fn frames() {
+    let dir = TempDir::new();
+    for width in BOTH {
+        let flags = ["-static", "-no-pie", "-fno-pie"];
+        let exe = compile(&dir, "frames", include_str!("../guests/frames.c"), width, &flags);
+        Case::new([&exe]).same_as_native();
+    }
+}
+
 #[test]
 fn shared() {
     check("shared", include_str!("../guests/shared.c"));

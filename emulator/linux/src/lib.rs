@@ -25,6 +25,7 @@ pub mod limits;
 pub mod load;
 pub mod machine;
 pub mod mm;
+mod modify;
 pub mod nondet;
 pub mod process;
 pub mod procfs;

@@ -4,10 +4,11 @@
 use emu_cpu::Trap;
 use emu_ir::TrapKind;
 use emu_mem::Prot;
+use emu_x86::state::eflags;
 
 use crate::signal::info::SI_KERNEL;
 use crate::signal::{FaultState, SigInfo, deliver};
-use crate::{Machine, Process, mm};
+use crate::{Machine, Process, mm, modify};
 
 const SEGV_MAPERR: i32 = 1;
 const SEGV_ACCERR: i32 = 2;
@@ -36,7 +37,7 @@ pub fn raise(p: &mut Process, m: &mut dyn Machine, t: &Trap) {
             if mm::grow_down(p, m, t.addr) {
                 return;
             }
-            page_fault(m, t)
+            page_fault(p, m, t)
         }
         TrapKind::BusError => {
             let err = err::USER | if t.write { err::WRITE } else { 0 };
@@ -72,6 +73,10 @@ pub fn raise(p: &mut Process, m: &mut dyn Machine, t: &Trap) {
             (fault, SigInfo::new(libc::SIGSEGV, SI_KERNEL))
         }
     };
+    // A fault saves the resume flag, a trap does not; what becomes of the signal clears it.
+    if !matches!(fault.trapno, 1 | 3 | 4) {
+        p.cpu().sys_flags |= eflags::RF;
+    }
     p.thread().signals.fault = fault;
     deliver::force(p, info);
 }
@@ -86,12 +91,14 @@ fn protection_error(pc: u64) -> u64 {
     }
 }
 
-fn page_fault(m: &mut dyn Machine, t: &Trap) -> (FaultState, SigInfo) {
+fn page_fault(p: &mut Process, m: &mut dyn Machine, t: &Trap) -> (FaultState, SigInfo) {
     let addr = t.addr;
     let mapping = m.space().find(addr).map(|(_, _, g)| g.prot);
-    let mut error = err::USER | if t.write { err::WRITE } else { 0 };
+    let mut error = err::USER;
     if t.kind == TrapKind::FetchFault {
         error |= err::FETCH;
+    } else if t.write || modify::modifies(p.abi, p.cpu().hdr.pc) {
+        error |= err::WRITE;
     }
     let present = mapping.is_some_and(|prot| prot != Prot::NONE);
     // Addresses the user cannot have look present (fault.c, `set_signal_archinfo`).

@@ -41,6 +41,8 @@ pub mod eflags {
     pub const DF: u64 = 1 << 10;
     /// Nested task.
     pub const NT: u64 = 1 << 14;
+    /// Resume: set in the flags that a fault saves.
+    pub const RF: u64 = 1 << 16;
     /// Alignment check.
     pub const AC: u64 = 1 << 18;
     /// CPUID toggle.

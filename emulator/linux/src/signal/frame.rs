@@ -18,7 +18,7 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    pub fn new(size: usize) -> Frame {
+    fn new(size: usize) -> Frame {
         Frame { bytes: vec![0; size] }
     }
     pub fn u16(&mut self, at: usize, v: u16) {
@@ -82,7 +82,7 @@ pub(super) fn write(addr: u64, bytes: &[u8]) -> Result<(), Errno> {
     emu_mem::access::write(addr, bytes).map_err(Errno::from)
 }
 
-/// Reads a frame from guest memory.
+/// Reads a frame from guest memory. A new one begins like that, too: what is not filled in stays.
 pub(super) fn read(addr: u64, size: usize) -> Result<Frame, Errno> {
     let mut frame = Frame::new(size);
     emu_mem::access::read(addr, &mut frame.bytes)?;
@@ -109,8 +109,17 @@ pub(super) mod fpstate {
         if Level::current().xcr0() == 0 { 512 } else { AREA + 4 }
     }
 
-    /// The state as it goes into a frame.
-    pub fn image(cpu: &X86Cpu, layout: FxLayout) -> Vec<u8> {
+    /// Reserved bytes of the FXSAVE image that the processor does not write.
+    const UNWRITTEN: core::ops::Range<usize> = 416..464;
+
+    /// Writes the state to a frame.
+    pub fn save(cpu: &X86Cpu, at: u64, layout: FxLayout) -> Result<(), Errno> {
+        let image = image(cpu, layout);
+        super::write(at, &image[..UNWRITTEN.start])?;
+        super::write(at.wrapping_add(UNWRITTEN.end as u64), &image[UNWRITTEN.end..])
+    }
+
+    fn image(cpu: &X86Cpu, layout: FxLayout) -> Vec<u8> {
         let xcr0 = Level::current().xcr0();
         if xcr0 == 0 {
             let mut image = [0; 512];
@@ -191,8 +200,13 @@ pub(super) mod fpstate {
 /// program start (fpu__clear_user_states).
 pub(super) fn handler_state(cpu: &mut X86Cpu) {
     use emu_x86::state::eflags;
-    cpu.sys_flags &= !(eflags::DF | eflags::TF);
+    cpu.sys_flags &= !(eflags::DF | eflags::TF | eflags::RF);
     cpu.reset_fp();
+}
+
+/// The flags as a frame holds them. In the resume flag a fault is told from a trap.
+pub(super) fn saved_flags(cpu: &X86Cpu) -> u64 {
+    cpu.eflags() | cpu.sys_flags & emu_x86::state::eflags::RF
 }
 
 /// The flags sigreturn restores.

@@ -22,6 +22,7 @@ const OLD_SIZE: usize = OLD_RETCODE + 8;
 // struct rt_sigframe_ia32
 const RT_INFO: usize = 16;
 const RT_UC: usize = RT_INFO + 128;
+const RT_LINK: usize = RT_UC + 4;
 const RT_STACK: usize = RT_UC + 8;
 const RT_SC: usize = RT_UC + 20;
 const RT_MASK: usize = RT_SC + 88;
@@ -30,6 +31,9 @@ const RT_SIZE: usize = RT_RETCODE + 8;
 
 /// Bytes of the FSAVE header in front of the FXSAVE image.
 const FSAVE: usize = 112;
+/// In it, the segments of the last instruction and of its operand.
+const FCS: usize = 16;
+const FOS: usize = 24;
 
 /// The general registers in the order of `struct sigcontext_32`, from offset 16 on.
 const ORDER: [usize; 8] =
@@ -62,8 +66,12 @@ fn place(p: &mut Process, action: &Action, size: usize) -> Result<(u64, u64), Er
     fxsave::write_fsave(&cpu.x87, &mut header[..108], true);
     // The status word again, and magic 0: an FXSAVE image follows.
     header[108..110].copy_from_slice(&cpu.x87.status_word().to_le_bytes());
-    let image = [&header[..], &fpstate::image(cpu, FxLayout::I386)].concat();
-    frame::write(fp, &image)?;
+    // Where the last instruction was is not known to a 64-bit kernel: the present segments.
+    let (cs, ds) = (cpu.selectors[seg::CS], cpu.selectors[seg::DS]);
+    header[FCS..FCS + 4].copy_from_slice(&u32::from(cs).to_le_bytes());
+    header[FOS..FOS + 4].copy_from_slice(&(u32::from(ds) | 0xffff_0000).to_le_bytes());
+    frame::write(fp, &header)?;
+    fpstate::save(cpu, fx, FxLayout::I386)?;
     Ok((at, fp))
 }
 
@@ -71,7 +79,7 @@ fn put_context(f: &mut Frame, at: usize, p: &mut Process, fp: u64, mask: u64) {
     let thread = p.thread();
     let cpu = &*thread.cpu;
     for (i, s) in [seg::GS, seg::FS, seg::ES, seg::DS].into_iter().enumerate() {
-        f.u16(at + 4 * i, cpu.selectors[s]);
+        f.u32(at + 4 * i, u32::from(cpu.selectors[s]));
     }
     for (i, &r) in ORDER.iter().enumerate() {
         f.u32(at + 16 + 4 * i, cpu.gpr[r] as u32);
@@ -79,10 +87,10 @@ fn put_context(f: &mut Frame, at: usize, p: &mut Process, fp: u64, mask: u64) {
     f.u32(at + TRAPNO, thread.signals.fault.trapno as u32);
     f.u32(at + ERR, thread.signals.fault.err as u32);
     f.u32(at + IP, cpu.hdr.pc as u32);
-    f.u16(at + CS, cpu.selectors[seg::CS]);
-    f.u32(at + FLAGS, cpu.eflags() as u32);
+    f.u32(at + CS, u32::from(cpu.selectors[seg::CS]));
+    f.u32(at + FLAGS, frame::saved_flags(cpu) as u32);
     f.u32(at + SP_AT_SIGNAL, cpu.gpr[gpr::RSP] as u32);
-    f.u16(at + SS, cpu.selectors[seg::SS]);
+    f.u32(at + SS, u32::from(cpu.selectors[seg::SS]));
     f.u32(at + FPSTATE, fp as u32);
     f.u32(at + OLDMASK, mask as u32);
     f.u32(at + CR2, thread.signals.fault.cr2 as u32);
@@ -96,7 +104,7 @@ pub(super) fn set_up_old(
     mask: u64,
 ) -> Result<(), Errno> {
     let (at, fp) = place(p, action, OLD_SIZE)?;
-    let mut f = Frame::new(OLD_SIZE);
+    let mut f = frame::read(at, OLD_SIZE)?;
     f.u32(0, return_address(action, p.layout.sigreturn));
     f.u32(4, info.signal() as u32);
     put_context(&mut f, OLD_SC, p, fp, mask);
@@ -116,7 +124,7 @@ pub(super) fn set_up_rt(
 ) -> Result<(), Errno> {
     let (at, fp) = place(p, action, RT_SIZE)?;
     let (info_at, uc_at) = (at + RT_INFO as u64, at + RT_UC as u64);
-    let mut f = Frame::new(RT_SIZE);
+    let mut f = frame::read(at, RT_SIZE)?;
     f.u32(0, return_address(action, p.layout.rt_sigreturn));
     f.u32(4, info.signal() as u32);
     f.u32(8, info_at as u32);
@@ -124,6 +132,7 @@ pub(super) fn set_up_rt(
     // UC_FP_XSTATE tells of an XSAVE image.
     f.u32(RT_UC, u32::from(Level::current().xcr0() != 0));
     f.bytes[RT_INFO..RT_INFO + 128].copy_from_slice(&info.to_guest(Abi::I386));
+    f.u32(RT_LINK, 0);
     let alt = p.thread().signals.alt;
     f.u32(RT_STACK, alt.sp as u32);
     f.u32(RT_STACK + 4, alt.flags);
@@ -131,6 +140,7 @@ pub(super) fn set_up_rt(
     put_context(&mut f, RT_SC, p, fp, mask);
     f.u64(RT_MASK, mask);
     f.bytes[RT_RETCODE..RT_RETCODE + 7].copy_from_slice(&RT_SIGRETURN);
+    f.bytes[RT_RETCODE + 7] = 0;
     frame::write(at, &f.bytes)?;
     enter(p.cpu(), action, info, at, info_at, uc_at);
     if alt.flags & SS_AUTODISARM != 0 {

@@ -12,6 +12,7 @@ use crate::{Errno, Process};
 pub(super) const SIZE: usize = UC + UC_SIZE + 128;
 const UC: usize = 8;
 const UC_SIZE: usize = 304;
+const UC_LINK: usize = UC + 8;
 const UC_STACK: usize = UC + 16;
 const MCONTEXT: usize = UC + 40;
 const SIGMASK: usize = UC + 296;
@@ -69,18 +70,21 @@ pub(super) fn set_up(
     let at = (fp.wrapping_sub(SIZE as u64) & !15).wrapping_sub(8);
     frame::check_fits(at, alt)?;
 
-    frame::write(fp, &fpstate::image(cpu, FxLayout::Long64))?;
+    fpstate::save(cpu, fp, FxLayout::Long64)?;
 
-    let mut f = Frame::new(SIZE);
+    let mut f = frame::read(at, SIZE)?;
     f.u64(0, action.restorer);
     f.u64(UC, UC_FLAGS | u64::from(Level::current().xcr0() != 0));
+    f.u64(UC_LINK, 0);
     put_stack(&mut f, &signals.alt);
     for (i, &r) in ORDER.iter().enumerate() {
         f.u64(MCONTEXT + 8 * i, cpu.gpr[r]);
     }
     f.u64(RIP, cpu.hdr.pc);
-    f.u64(FLAGS, cpu.eflags());
-    f.u16(CS, cpu.selectors[seg::CS]);
+    f.u64(FLAGS, frame::saved_flags(cpu));
+    // With GS and FS, which are not in use.
+    f.u32(CS, u32::from(cpu.selectors[seg::CS]));
+    f.u16(CS + 4, 0);
     f.u16(SS, cpu.selectors[seg::SS]);
     f.u64(ERR, signals.fault.err);
     f.u64(TRAPNO, signals.fault.trapno);

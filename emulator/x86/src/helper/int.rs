@@ -193,7 +193,7 @@ fn finish_exchange(
             }
             set_zf(cpu, old == expected);
         }
-        Err(f) => cpu.hdr.raise_fault(f),
+        Err(f) => cpu.hdr.raise_fault(MemFault { write: true, ..f }),
     }
     0
 }
