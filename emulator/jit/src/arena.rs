@@ -8,6 +8,10 @@ use crate::JitError;
 /// The place for a jump that is not made yet: a 5-byte nop.
 pub const NO_JUMP: [u8; 5] = [0x0f, 0x1f, 0x44, 0, 0];
 
+/// Where code begins: a loop then takes as few cache lines as it can, and its speed does not hang on what was
+/// compiled before it.
+const ALIGN: usize = 64;
+
 /// The arena.
 #[derive(Debug)]
 pub struct Arena {
@@ -77,7 +81,7 @@ impl Arena {
         let off = self.used;
         // SAFETY: the range off..off+len is inside the writable mapping, nobody else writes it.
         unsafe { core::ptr::copy_nonoverlapping(code.as_ptr(), self.rw.add(off), code.len()) };
-        self.used = (off + code.len()).next_multiple_of(16).min(self.size);
+        self.used = (off + code.len()).next_multiple_of(ALIGN).min(self.size);
         Some(off as u32)
     }
 
@@ -128,5 +132,27 @@ impl Drop for Arena {
             libc::munmap(self.rw.cast(), self.size);
             libc::munmap(self.rx.cast_mut().cast(), self.size);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_piece_of_code_begins_a_cache_line() {
+        let mut arena = Arena::new(1 << 16).unwrap();
+        let mut end = 0;
+        for len in [1, 63, 64, 65, 200, 0, 7] {
+            let off = arena.push(&vec![0xcc; len]).unwrap();
+            assert!(off as usize >= end && (off as usize) < end + ALIGN, "{len}");
+            assert_eq!(arena.addr(off) % ALIGN as u64, 0, "{len}");
+            end = off as usize + len;
+        }
+        // The last piece may end where the arena ends.
+        let left = (1 << 16) - arena.used();
+        assert!(arena.push(&vec![0xcc; left + 1]).is_none());
+        assert!(arena.push(&vec![0xcc; left]).is_some());
+        assert!(arena.push(&[0xcc]).is_none());
     }
 }
