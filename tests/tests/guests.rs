@@ -32,6 +32,11 @@ fn memory() {
 }
 
 #[test]
+fn filtered_calls() {
+    check("seccomp", include_str!("../guests/seccomp.c"));
+}
+
+#[test]
 fn processes() {
     check("processes", include_str!("../guests/processes.c"));
 }

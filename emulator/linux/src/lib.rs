@@ -10,6 +10,7 @@
 //! * [`elf`], [`load`], [`stack`], [`vdso`], [`title`] — what `execve` does;
 //! * [`mm`] — the guest's address space;
 //! * [`signal`] — queues, delivery, frames;
+//! * [`seccomp`] — the guest's filters on its own calls;
 //! * [`sched`], [`companion`] — turns of guest threads, blocking calls on host threads;
 //! * [`sys`] — the system calls: one table row and one function each.
 
@@ -34,6 +35,7 @@ mod robust;
 pub mod room;
 mod run;
 pub mod sched;
+pub mod seccomp;
 pub mod segments;
 pub mod signal;
 pub mod stack;

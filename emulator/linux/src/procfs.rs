@@ -301,6 +301,7 @@ fn status(process: &Process, machine: &mut dyn Machine) -> Vec<u8> {
     let size = format!("{:8} kB", size(machine) / 1024);
     let first = process.threads.iter().find(|t| t.tid as u32 == std::process::id());
     let blocked = first.map_or(0, |t| t.signals.blocked);
+    let confinement = first.map(|t| t.confinement.clone()).unwrap_or_default();
     let with = |wanted: &dyn Fn(u64) -> bool| {
         (1..=signal::COUNT)
             .filter(|&n| wanted(process.actions.get(n).handler))
@@ -314,6 +315,8 @@ fn status(process: &Process, machine: &mut dyn Machine) -> Vec<u8> {
         let value = match key {
             "VmPeak" | "VmSize" => size.clone(),
             "Threads" => process.threads.len().to_string(),
+            "Seccomp" => confinement.mode().to_string(),
+            "Seccomp_filters" => confinement.filters().len().to_string(),
             "SigBlk" => format!("{blocked:016x}"),
             "SigIgn" => format!("{ignored:016x}"),
             "SigCgt" => format!("{caught:016x}"),

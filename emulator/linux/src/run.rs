@@ -6,6 +6,7 @@ use emu_mem::access;
 use emu_x86::state::gpr;
 
 use crate::sched::Call;
+use crate::seccomp::Confinement;
 use crate::signal::{deliver, host};
 use crate::thread::Interrupted;
 use crate::{Abi, Errno, Event, ExitStatus, Machine, Process, Stop, SysResult, load, sys, trap};
@@ -107,7 +108,11 @@ impl Process {
             self.emit(m, &Event::SyscallEnter { abi, pc, number, args });
         }
         let call = Call { abi, pc, number, registers: args };
-        let result = sys::dispatch(self, m, abi, number, args);
+        let judged = match self.thread().confinement {
+            Confinement::Free => None,
+            _ => sys::seccomp::judge(self, m, &call),
+        };
+        let result = judged.unwrap_or_else(|| sys::dispatch(self, m, abi, number, args));
         self.complete(m, call, result);
     }
 

@@ -5,6 +5,7 @@ use emu_x86::X86Cpu;
 use crate::Errno;
 use crate::companion::Companion;
 use crate::sched::{Call, Wait};
+use crate::seccomp::Confinement;
 use crate::signal::ThreadSignals;
 use crate::turns::Share;
 
@@ -31,6 +32,8 @@ pub struct Thread {
     pub call: Option<Call>,
     /// The host thread that makes its blocking calls.
     pub companion: Option<Companion>,
+    /// What restricts its calls.
+    pub confinement: Confinement,
     /// Signal state.
     pub signals: ThreadSignals,
 }
@@ -58,6 +61,7 @@ impl Thread {
             call: None,
             companion: None,
             restart_block: None,
+            confinement: Confinement::Free,
             signals: ThreadSignals::default(),
         }
     }

@@ -13,6 +13,9 @@ pub const SI_TIMER: i32 = -2;
 /// `SI_TKILL`: sent by tkill or tgkill.
 pub const SI_TKILL: i32 = -6;
 
+/// `SYS_SECCOMP`: of SIGSYS, a filter of system calls.
+pub const SYS_SECCOMP: i32 = 1;
+
 /// Where an address lies: behind the value of a queued signal (include/linux/signal_types.h: the kernel
 /// keeps 48 bytes).
 const MARK: usize = 32;
@@ -85,6 +88,15 @@ impl SigInfo {
     pub fn fault(signal: i32, code: i32, addr: u64) -> SigInfo {
         let mut s = SigInfo::new(signal, code);
         s.0[16..24].copy_from_slice(&addr.to_le_bytes());
+        s
+    }
+
+    /// A filter's answer to system call `number` of an ABI, made before address `pc`.
+    pub fn system_call(pc: u64, number: u32, arch: u32, data: u32) -> SigInfo {
+        let mut s = SigInfo::fault(libc::SIGSYS, SYS_SECCOMP, pc);
+        s.put32(4, data as i32);
+        s.put32(24, number as i32);
+        s.put32(28, arch as i32);
         s
     }
 

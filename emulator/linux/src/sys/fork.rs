@@ -163,6 +163,7 @@ fn new_thread(ctx: &mut SyscallContext<'_>, args: CloneArgs) -> SysResult {
         thread.cpu.gpr[gpr::RSP] = args.stack;
     }
     thread.signals.blocked = ctx.thread().signals.blocked;
+    thread.confinement = ctx.thread().confinement.clone();
     if has(libc::CLONE_CHILD_CLEARTID) {
         thread.clear_child_tid = args.child_tid;
     }

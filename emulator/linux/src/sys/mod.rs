@@ -30,6 +30,7 @@ pub mod pass;
 pub mod poll;
 pub mod process;
 mod ready;
+pub mod seccomp;
 pub mod signal;
 pub mod socket;
 pub mod system;

@@ -379,9 +379,10 @@ pub fn prctl(ctx: &mut SyscallContext<'_>) -> SysResult {
         | libc::PR_GET_NO_NEW_PRIVS
         | libc::PR_GET_THP_DISABLE
         | libc::PR_SET_THP_DISABLE
-        | libc::PR_GET_SECCOMP
         | libc::PR_SET_PTRACER => ctx.host(libc::SYS_prctl, ctx.args),
-        // Filters and memory layout would bind the host itself; the rest is unknown.
+        libc::PR_GET_SECCOMP => Ok(ctx.thread().confinement.mode()),
+        libc::PR_SET_SECCOMP => super::seccomp::set_mode(ctx),
+        // A memory layout would bind the host itself; the rest is unknown.
         _ => Err(Errno::EINVAL),
     }
 }

@@ -8,7 +8,7 @@ use crate::sys::args::Arg::{self, *};
 use crate::sys::host_call::HostCall;
 use crate::sys::{
     SyscallContext, aio, dir, exec, fd, file, fork, futex, futex_host, id, ioctl, ipc, mem, poll,
-    process, signal, socket, system, thread, time, vec,
+    process, seccomp, signal, socket, system, thread, time, vec,
 };
 use crate::{Abi, Errno, SysResult};
 
@@ -502,7 +502,7 @@ pub static ROWS: &[Row] = &[
     pass("sched_setattr", 314, 351, &[Tid, In(&SCHED_ATTR), UInt]),
     pass("sched_getattr", 315, 352, &[Tid, BufOut(2), UInt, UInt]),
     pass("renameat2", 316, 353, &[DirFd, Path, DirFd, Path, UInt]),
-    no("seccomp", 317, 354, &[UInt, UInt, Addr], Errno::EINVAL, why::CONFINES),
+    row("seccomp", 317, 354, &[UInt, UInt, Addr], Call(seccomp::seccomp)),
     pass("getrandom", 318, 355, &[BufOut(1), ULong, UInt]).waits(Sys),
     pass("memfd_create", 319, 356, &[Str, UInt]),
     no("kexec_file_load", 320, N, &[Fd, Fd, ULong, Str, ULong], Errno::EPERM, why::MACHINE),
