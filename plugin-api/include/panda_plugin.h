@@ -395,7 +395,8 @@ typedef struct panda_os_api {
 typedef struct panda_counters_api {
     uint32_t struct_size;
     uint32_t reserved;
-    /* number must stay where it is until it is removed or uninit returned. */
+    /* number must stay where it is until uninit returns or, when it was removed in a callback, the block
+     * that made the callback has ended. */
     uint32_t (*add)(panda_plugin *self, uint32_t kind, uint64_t *number, uint64_t amount, panda_id *id);
     uint32_t (*remove)(panda_plugin *self, panda_id id);
 } panda_counters_api;

@@ -9,6 +9,9 @@ struct Misbehave {
     how: String,
     place: String,
     events: u32,
+    counters: Vec<Counter>,
+    /// All of them 0.
+    numbers: Vec<Vec<u64>>,
 }
 
 /// More than any address space has.
@@ -29,11 +32,18 @@ fn misbehave(how: &str) {
 
 impl Plugin for Misbehave {
     fn init(reg: &mut Registrar<Self>, args: &Args) -> Result<Self, Error> {
-        let this = Misbehave {
+        let mut this = Misbehave {
             how: args.str("how").to_owned(),
             place: args.str("place").to_owned(),
             events: 0,
+            counters: Vec::new(),
+            numbers: Vec::new(),
         };
+        if this.how == "counter" {
+            let kinds = [CounterKind::Insns, CounterKind::Loads, CounterKind::Stores];
+            this.counters =
+                kinds.into_iter().map(|kind| reg.counter(kind)).collect::<Result<_, _>>()?;
+        }
         if this.place == "init" {
             misbehave(&this.how);
         }
@@ -49,7 +59,11 @@ impl Misbehave {
             self.events += 1;
             if self.events == 3 {
                 misbehave(&self.how);
+                // The rest of the block counts on; not in memory that is somebody else's by now.
+                self.counters.clear();
+                self.numbers.resize(1000, vec![0]);
             }
+            assert!(self.numbers.iter().all(|n| n[..] == [0]), "memory was written to");
         }
     }
 }

@@ -305,6 +305,7 @@ fn what_a_rust_plugin_does_wrong_is_its_own() {
         ("memory", "uninit", aborted),
         ("report", "syscall", aborted),
         ("thread-panic", "syscall", "no good in a thread"),
+        ("counter", "block", ""),
     ] {
         let list = format!("syscalls,{}:how={how},place={place}", plugin.display());
         for tier in ["interp", "jit"] {
@@ -315,6 +316,7 @@ fn what_a_rust_plugin_does_wrong_is_its_own() {
             let said = format!("{how} {place} {tier}: {}", out.stderr);
             assert_eq!((out.stdout.as_str(), out.status.code()), ("one\ntwo\n", Some(0)), "{said}");
             assert!(out.stderr.contains(words), "{said}");
+            assert!(!words.is_empty() || out.stderr.is_empty(), "{said}");
             if words == aborted {
                 assert!(out.stderr.contains("plugin `misbehave_rust` "), "{said}");
                 assert!(out.stderr.contains("SIGABRT"), "{said}");

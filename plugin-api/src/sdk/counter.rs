@@ -20,12 +20,15 @@ pub enum CounterKind {
     Stores,
 }
 
+/// A number that generated code adds to.
+pub(crate) type Number = Box<UnsafeCell<u64>>;
+
 /// A number that generated code adds to, without a call. Ends when dropped.
 #[derive(Debug)]
 pub struct Counter {
     shared: Rc<Shared>,
     id: PandaId,
-    /// Leaked while the host may write to it.
+    /// A [`Number`], leaked while the host may write to it.
     number: *mut u64,
 }
 
@@ -47,7 +50,7 @@ impl Counter {
         };
         if status != status::OK {
             // SAFETY: made by `into_raw` above; the host refused it.
-            drop(unsafe { Box::from_raw(number.cast::<UnsafeCell<u64>>()) });
+            drop(unsafe { Number::from_raw(number.cast()) });
         }
         Error::unless_ok(status, || format!("counting {kind:?}"))?;
         Ok(Counter { shared: shared.clone(), id, number })
@@ -75,8 +78,10 @@ impl Drop for Counter {
                 unsafe { f(host.plugin, self.id) == status::OK }
             });
         if removed {
-            // SAFETY: made by `Box::into_raw`; the host no longer writes to it.
-            drop(unsafe { Box::from_raw(self.number.cast::<UnsafeCell<u64>>()) });
+            // SAFETY: made by `Box::into_raw`.
+            let number = unsafe { Number::from_raw(self.number.cast()) };
+            // If this is in a callback, the rest of the block it is in still counts.
+            self.shared.removed.borrow_mut().push(number);
         }
     }
 }

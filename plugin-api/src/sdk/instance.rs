@@ -7,6 +7,7 @@ use core::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::{Rc, Weak};
 
+use super::counter::Number;
 use super::cpu::Cpu;
 use super::host::Host;
 use super::output::Inner as OutputInner;
@@ -21,6 +22,8 @@ pub(crate) struct Shared {
     pub(crate) alive: Cell<bool>,
     pub(crate) outputs: RefCell<Vec<Weak<RefCell<OutputInner>>>>,
     pub(crate) exchange: RefCell<Exchange>,
+    /// Numbers of counters that were removed: kept until the plugin ends, which is never inside a block.
+    pub(crate) removed: RefCell<Vec<Number>>,
 }
 
 impl Shared {
@@ -114,6 +117,7 @@ impl<P: Plugin> Instance<P> {
                 alive: Cell::new(true),
                 outputs: RefCell::new(Vec::new()),
                 exchange: RefCell::default(),
+                removed: RefCell::default(),
             }),
             state: UnsafeCell::new(MaybeUninit::uninit()),
             standing: Cell::new(ABSENT),
