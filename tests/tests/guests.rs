@@ -26,6 +26,19 @@ fn faults() {
     check("faults", include_str!("../guests/faults.c"));
 }
 
+/// In both widths; whether it is static makes no difference.
+#[test]
+fn exceptions() {
+    let dir = TempDir::new();
+    let source = include_str!("../guests/exceptions.c");
+    for width in BOTH {
+        let exe = compile(&dir, "exceptions", source, width, &["-msse2", "-lm"]);
+        for tier in ["auto", "interp", "jit"] {
+            Case::new([&exe]).host(["--tier", tier]).same_as_native();
+        }
+    }
+}
+
 #[test]
 fn memory() {
     check("memory", include_str!("../guests/memory.c"));

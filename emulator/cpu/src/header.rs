@@ -36,8 +36,11 @@ pub struct CpuHeader {
     pub trap: u8,
     /// For memory traps: 1 when the access was a store, 2 when it was a fetch.
     pub trap_access: u8,
+    /// Not 0 when a helper has loaded an MXCSR with an exception unmasked, which generated code that
+    /// goes on would not heed.
+    pub mxcsr_loaded: u8,
     /// Unused.
-    pub pad1: [u8; 2],
+    pub pad1: u8,
     /// Correction of [`CpuHeader::retired`] inside a block, so that callbacks see an exact count:
     /// every hook sets it to (instructions already taken from the budget for this block) -
     /// (instructions of this block that have retired). 0 outside blocks.
@@ -59,7 +62,7 @@ pub struct CpuHeader {
     pub mxcsr: u32,
     /// Scratch of generated code.
     pub mxcsr_host: u32,
-    /// Not 0 while the guest has a SIMD exception unmasked.
+    /// The mask bits that are clear in the guest's MXCSR.
     pub simd_unmasked: u32,
     /// For the use of the tiers.
     pub tier: [u64; 2],
@@ -89,6 +92,8 @@ pub mod slots {
     pub const TRAP_ACCESS: u32 = offset_of!(CpuHeader, trap_access) as u32;
     /// [`CpuHeader::trap_addr`].
     pub const TRAP_ADDR: u32 = offset_of!(CpuHeader, trap_addr) as u32;
+    /// [`CpuHeader::mxcsr_loaded`].
+    pub const MXCSR_LOADED: u32 = offset_of!(CpuHeader, mxcsr_loaded) as u32;
     /// [`CpuHeader::retire_adjust`].
     pub const RETIRE_ADJUST: u32 = offset_of!(CpuHeader, retire_adjust) as u32;
     /// [`CpuHeader::insn_pc`].
@@ -138,7 +143,8 @@ impl Default for CpuHeader {
             flags_c: 0,
             trap: 0,
             trap_access: 0,
-            pad1: [0; 2],
+            mxcsr_loaded: 0,
+            pad1: 0,
             retire_adjust: 0,
             trap_addr: 0,
             engine: core::ptr::null_mut(),

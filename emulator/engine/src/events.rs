@@ -7,18 +7,24 @@ use core::arch::asm;
 use core::ffi::c_void;
 
 use emu_cpu::{CpuHeader, MemCall, MemWatch, lend, withheld};
+use emu_interp::MXCSR_ALL_MASKED;
 use emu_ir::{HookCell, HookKind, HookSite};
 use plugin_api::abi::{self, PandaCpu, kind};
 
 use crate::instrument::{Plan, count};
 use crate::shared::Shared;
 
-/// Puts the host's MXCSR back when a callback used floating point.
+/// Puts the host's MXCSR back when a callback used floating point. Where the guest has exceptions
+/// unmasked, and machine code has them so in the host's, the callback gets the default.
 #[inline(always)]
 fn keeping_mxcsr<R>(f: impl FnOnce() -> R) -> R {
     let (mut before, mut after) = (0u32, 0u32);
     // SAFETY: stores a control register into a local.
     unsafe { asm!("stmxcsr [{}]", in(reg) &raw mut before, options(nostack, preserves_flags)) };
+    if before & MXCSR_ALL_MASKED != MXCSR_ALL_MASKED {
+        // SAFETY: the ABI's own value.
+        unsafe { emu_cpu::set_host_mxcsr(emu_cpu::HOST_MXCSR) };
+    }
     let r = f();
     // SAFETY: as above; what is written back is the value the guest had.
     unsafe {

@@ -1,9 +1,9 @@
-//! Guests that have SIMD exceptions unmasked: code without floating point stays machine code, and
-//! what was compiled and linked before does not miss an exception.
+//! Guests that have SIMD exceptions unmasked: their code stays machine code, and what was compiled and
+//! linked before does not miss an exception.
 
 mod support;
 
-use emu_engine::{EngineConfig, Tier};
+use emu_engine::{EngineConfig, Stop, Tier};
 use emu_ir::TrapKind;
 use iced_x86::code_asm::*;
 use support::Guest;
@@ -64,9 +64,42 @@ fn exceptions_come_in_code_that_was_linked_before() {
 }
 
 #[test]
-fn integer_code_is_not_interpreted() {
+fn code_is_not_interpreted() {
     let mut g = divider(Tier::Auto);
     assert_eq!(g.until_trap().kind, TrapKind::Simd);
+    // Without what is unmasked, floating point goes on, too.
+    g.cpu().vec[1].0[..4].copy_from_slice(&3f32.to_le_bytes());
+    g.cpu().gpr[1] = u64::from(LONG);
+    let pc = g.cpu().hdr.pc;
+    assert_eq!(g.run(u64::from(LONG) * 4), Stop::Budget, "from {pc:#x}");
     let interpreted = g.engine.stats().blocks_interpreted;
     assert!(interpreted < u64::from(LONG) / 100, "{interpreted} blocks interpreted");
+}
+
+/// The way behind the load of MXCSR is linked while it loads masks.
+#[test]
+fn masks_count_from_the_next_instruction() {
+    for tier in [Tier::Interp, Tier::Auto, Tier::Jit] {
+        let mut g = Guest::new(EngineConfig { tier, ..EngineConfig::default() });
+        g.assemble(|a, data| {
+            let (mut top, mut same) = (a.create_label(), a.create_label());
+            a.mov(rbx, data).unwrap();
+            a.mov(dword_ptr(rbx), 0x1f80).unwrap();
+            a.mov(eax, 1).unwrap();
+            a.xorps(xmm1, xmm1).unwrap();
+            a.mov(ecx, LONG).unwrap();
+            a.set_label(&mut top).unwrap();
+            a.cmp(ecx, 7).unwrap();
+            a.jne(same).unwrap();
+            a.mov(dword_ptr(rbx), UNMASKED).unwrap();
+            a.set_label(&mut same).unwrap();
+            a.ldmxcsr(dword_ptr(rbx)).unwrap();
+            a.cvtsi2ss(xmm0, eax).unwrap();
+            a.divss(xmm0, xmm1).unwrap();
+            a.dec(ecx).unwrap();
+            a.jne(top).unwrap();
+        });
+        assert_eq!(g.until_trap().kind, TrapKind::Simd, "{tier:?}");
+        assert_eq!(g.cpu().gpr[1], 7, "{tier:?}");
+    }
 }

@@ -24,21 +24,30 @@ fn write(x: u32) {
     unsafe { asm!("ldmxcsr [{}]", in(reg) &raw const x, options(nostack, preserves_flags)) };
 }
 
-/// The mask bit of underflow.
+/// The flag of underflow.
+const UNDERFLOW: u32 = 1 << 4;
+/// Its mask bit.
 const UNDERFLOW_MASK: u32 = 1 << 11;
 /// Flush to zero: results too small for a normal number become zero and count as underflow.
 const FLUSH_TO_ZERO: u32 = 1 << 15;
 
 /// Runs `op`; its result unless it raises an exception that `masks` (MXCSR mask bits) leaves
 /// unmasked. The sticky bits are set as the processor does in either case.
-pub fn checked<T>(masks: u32, op: impl FnOnce() -> T) -> Option<T> {
+pub fn checked<T>(masks: u32, op: impl Fn() -> T) -> Option<T> {
     let before = read();
     // Unmasked, underflow is raised even for a tiny result that is exact. Masked, only flushing to
     // zero makes that visible; it changes no other result.
     let flush = if masks & UNDERFLOW_MASK == 0 { FLUSH_TO_ZERO } else { 0 };
     write(before & !STICKY | flush);
     let result = op();
-    let raised = read() & STICKY;
+    let mut raised = read() & STICKY;
+    if flush != 0 && raised & UNDERFLOW != 0 {
+        // Flushing makes a result inexact that may be exact. It is not done while unmasked. (Where
+        // only the lack of range makes the result inexact, the processor does not say so.)
+        write(before & !(STICKY | FLUSH_TO_ZERO));
+        op();
+        raised = read() & STICKY | UNDERFLOW;
+    }
     let unmasked = raised & !(masks >> 7);
     let raised = if unmasked & BEFORE != 0 { raised & BEFORE } else { raised };
     write(before | raised);
@@ -65,6 +74,9 @@ mod tests {
         assert_eq!(read() & STICKY, 0x24, "divide by zero is recorded beside the older bit");
         assert_eq!(checked(0x1f80 & !0x1000, || divide(1.0, 2.0)), Some(0.5));
         assert_eq!(checked(0x1f80 & !0x1000, || divide(1.0, 3.0)), None);
+        write(0x1f80);
+        assert_eq!(checked(0x1f80 & !0x800, || divide(f32::MIN_POSITIVE, 2.0)), None);
+        assert_eq!(read() & STICKY, 0x10, "a tiny result that is exact");
         write(saved);
     }
 }

@@ -506,8 +506,8 @@ impl Compiler<'_> {
         if root.reg == NOREG || !matches!(root.kind, Kind::Plain) || root.live > live {
             return false;
         }
-        if root.slots == 0 {
-            return true;
+        if root.slots == 0 || self.keep_slots {
+            return root.slots == 0;
         }
         self.st.touched.iter().all(|&u| {
             let s = &self.st.slots[usize::from(u)];

@@ -75,6 +75,8 @@ pub struct Analysis {
     pub first_call: u16,
     /// At the start of the block: the first access to each unit.
     pub units: Vec<Next>,
+    /// Ops that use MXCSR may trap; set before the pass.
+    pub simd_traps: bool,
     /// Helper calls that become x87 instructions; chosen before the pass.
     pub x87: Selection,
 }
@@ -176,7 +178,8 @@ impl Analysis {
                 | Op::RemU
                 | Op::DivS
                 | Op::RemS => (true, true),
-                Op::Put | Op::Fence | Op::InsnStart | Op::Counter | Op::Vec => (false, true),
+                Op::Vec => (self.simd_traps && inst.vec_op().uses_mxcsr(), true),
+                Op::Put | Op::Fence | Op::InsnStart | Op::Counter => (false, true),
                 Op::FlagsSet => {
                     let void = inst.flag_kind().void_if_zero_count()
                         && !inst.b.is_some()

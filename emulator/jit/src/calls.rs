@@ -209,6 +209,9 @@ impl Compiler<'_> {
             }
         }
         self.call(h.func as usize as u64, &args, e.writes)?;
+        if e.writes {
+            self.wrote_state = self.insn;
+        }
         if self.density == Density::Dense {
             // Callbacks on its accesses may have run.
             self.mxcsr = Place::Unknown;

@@ -93,8 +93,6 @@ pub struct Buffers {
     pub(crate) exit_vector_moves: Vec<(Reg, Reg)>,
     /// What the block wants in vector registers where it is entered.
     pub(crate) wants: Vectors,
-    /// Whether an op may raise SIMD exceptions.
-    pub(crate) simd: bool,
     /// Where the block begins when that is the case.
     pub(crate) head: usize,
     /// Places where the block can fault.
@@ -108,6 +106,9 @@ pub struct Buffers {
     pub(crate) cold: Asm,
     pub(crate) dues: Vec<Due>,
 }
+
+/// No instruction's number.
+const NO_INSN: i32 = i32::MIN;
 
 /// The compilation of one block.
 pub struct Compiler<'a> {
@@ -125,7 +126,6 @@ pub struct Compiler<'a> {
     pub(crate) exit_vector_moves: &'a mut Vec<(Reg, Reg)>,
     pub(crate) wants: &'a mut Vectors,
     /// Whether an op may raise SIMD exceptions.
-    simd: &'a mut bool,
     pub(crate) head: &'a mut usize,
     pub(crate) faults: &'a mut Vec<FaultPoint>,
     pub(crate) fault_snaps: &'a mut Vec<Snap>,
@@ -150,6 +150,10 @@ pub struct Compiler<'a> {
     pub(crate) density: Density,
     /// Where the guest's x87 state is.
     pub(crate) x87: x87::Place,
+    /// What the guest's slots hold must stay in place, even if nothing needs it after the op.
+    pub(crate) keep_slots: bool,
+    /// The last instruction that had a helper change state.
+    pub(crate) wrote_state: i32,
     /// The budget is up to date in the header, too.
     pub(crate) budget_stored: bool,
     /// The last counter op: its number, a register, and the address in it.
@@ -195,7 +199,6 @@ impl<'a> Compiler<'a> {
             exit_moves: &mut b.exit_moves,
             exit_vector_moves: &mut b.exit_vector_moves,
             wants: &mut b.wants,
-            simd: &mut b.simd,
             head: &mut b.head,
             faults: &mut b.faults,
             fault_snaps: &mut b.fault_snaps,
@@ -216,6 +219,8 @@ impl<'a> Compiler<'a> {
             density,
             x87: Compiler::x87_at_start(target.x87),
             budget_stored: false,
+            wrote_state: NO_INSN,
+            keep_slots: false,
             counted: None,
         }
     }
@@ -227,6 +232,7 @@ impl<'a> Compiler<'a> {
             return Err(Unsupported::Malformed);
         }
         self.an.x87.select(self.block, self.arch.helpers(), self.x87_unit());
+        self.an.simd_traps = self.target.simd_traps;
         self.an.run(self.block, self.arch.helpers(), self.arch.cpu_bytes(), self.vectors)?;
         self.st.reset(&self.an.uses, self.arch.cpu_bytes() / 8 + 8);
         let bits = self.wide_bits(slots::BIAS);
@@ -372,12 +378,6 @@ impl<'a> Compiler<'a> {
         let at = self.asm.jcc(8);
         let flags = self.flag_snaps();
         self.pending.push(Pending::budget(at, flags));
-        *self.simd = self.block.insts.iter().any(|i| i.op == Op::Vec && i.vec_op().uses_mxcsr());
-        if *self.simd && self.target.simd_checks {
-            self.asm.alu_imm(Alu::Cmp, Ty::I32, Rm::M(cpu_mem(slots::SIMD_UNMASKED)), 0);
-            let at = self.asm.jcc(5);
-            self.pending.push(Pending::budget(at, flags));
-        }
     }
 
     /// Guest instructions of the block.

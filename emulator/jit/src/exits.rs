@@ -82,8 +82,8 @@ pub struct Target {
     pub mask: u32,
     /// What moves the x87 state, if x87 instructions become the host's.
     pub x87: Option<Movers>,
-    /// Blocks that may raise SIMD exceptions look first if one is unmasked.
-    pub simd_checks: bool,
+    /// SIMD exceptions may be unmasked.
+    pub simd_traps: bool,
 }
 
 /// r10 at `leave` for an indirect branch whose target is not in the table; pc is in the header.
@@ -208,7 +208,8 @@ impl Compiler<'_> {
         let exit = self.new_exit(ExitKind::Direct, pc);
         let first = self.exit_vector_moves.len();
         let stay = self.vectors_at_exit(exit);
-        let flags = self.flags_at_exit();
+        let loaded = self.wrote_state == self.insn;
+        let flags = if loaded { None } else { self.flags_at_exit() };
         self.write_back_unpinned(stay, flags.is_some())?;
         self.emit_vector_moves(first, self.exit_vector_moves.len());
         let first = self.exit_moves.len();
@@ -222,7 +223,7 @@ impl Compiler<'_> {
             mxcsr::unpark(self.asm);
         }
         self.give_back(self.insn_count() - (self.insn + 1));
-        self.emit_link(exit);
+        self.emit_link(exit, loaded);
         Ok(())
     }
 
@@ -287,8 +288,9 @@ impl Compiler<'_> {
         }
     }
 
-    /// The patchable jump of an exit and, behind it, what it does while unlinked.
-    fn emit_link(&mut self, exit: u32) {
+    /// The patchable jump of an exit and, behind it, what it does while unlinked; or at once, if it
+    /// `looks` whether a helper has loaded an MXCSR that generated code does not heed.
+    fn emit_link(&mut self, exit: u32, looks: bool) {
         let flags = self.exits[exit as usize].flags;
         if flags != NO_FLAGS {
             self.exits[exit as usize].short = self.asm.len() as u32;
@@ -296,9 +298,16 @@ impl Compiler<'_> {
             let flags = self.exit_flags[flags as usize];
             self.store_flags(flags);
         }
+        let unlinked = looks.then(|| {
+            self.asm.alu_imm(Alu::Cmp, Ty::I8, Rm::M(cpu_mem(slots::MXCSR_LOADED)), 0);
+            self.asm.jcc(5)
+        });
         let at = self.asm.jmp();
         let stub = self.asm.len();
         self.asm.patch(at, stub);
+        if let Some(at) = unlinked {
+            self.asm.patch(at, stub);
+        }
         self.store_vectors(self.exits[exit as usize].dirty);
         self.emit_leave_pinned(self.target.exit_base + exit);
         let e = &mut self.exits[exit as usize];
@@ -436,7 +445,7 @@ impl Compiler<'_> {
         }
         self.give_back(s.refund);
         if self.exits[s.exit as usize].kind == ExitKind::Direct {
-            self.emit_link(s.exit);
+            self.emit_link(s.exit, false);
         } else {
             self.store_vectors(self.exits[s.exit as usize].dirty);
             self.emit_leave_pinned(self.target.exit_base + s.exit);

@@ -432,7 +432,9 @@ fn handle(fault: &HostFault, context: &mut libc::ucontext_t) -> bool {
     h.pc = p.pc;
     h.insn_pc = p.pc;
     if fault.signal == libc::SIGFPE {
-        h.raise(TrapKind::DivideError);
+        const FPE_INTDIV: u64 = 1;
+        let divide = fault.code == FPE_INTDIV;
+        h.raise(if divide { TrapKind::DivideError } else { TrapKind::Simd });
     } else {
         let kind = match fault.code {
             2 => FaultKind::Bus,

@@ -117,8 +117,6 @@ pub(crate) struct CodeBlock {
     pub incoming: u32,
     pub pc: u64,
     pub insns: u32,
-    /// It has ops that may raise SIMD exceptions.
-    pub simd: bool,
     pub valid: bool,
 }
 
@@ -177,8 +175,8 @@ pub struct Jit {
     movers: Option<Movers>,
     /// Whether x87 instructions become the host's.
     x87: bool,
-    /// Whether blocks that may raise SIMD exceptions look first if one is unmasked.
-    simd_checks: bool,
+    /// Whether SIMD exceptions may be unmasked.
+    simd_traps: bool,
     generation: u64,
     stats: JitStats,
 }
@@ -221,7 +219,7 @@ impl Jit {
             density: Density::default(),
             movers: None,
             x87: true,
-            simd_checks: false,
+            simd_traps: false,
             generation: 0,
             stats: JitStats::default(),
         };
@@ -247,6 +245,7 @@ impl Jit {
         asm.alu_imm(crate::asm::Alu::Sub, emu_ir::Ty::I64, Rm::R(RSP), FRAME);
         asm.mov64(RBP, 7);
         asm.mov64(R10, RSI);
+        mxcsr::unmask(&mut asm);
         for (unit, reg) in self.pins.iter() {
             asm.load_zx(8, reg, cpu_mem(unit as u32 * 8));
         }
@@ -268,6 +267,7 @@ impl Jit {
         mxcsr::unpark(&mut asm);
         let here = asm.len();
         asm.patch(live, here);
+        mxcsr::mask(&mut asm);
         if self.host.avx {
             // vzeroupper
             for b in [0xc5, 0xf8, 0x77] {
@@ -331,19 +331,13 @@ impl Jit {
         }
     }
 
-    /// Blocks that may raise SIMD exceptions are from now on left at once, as if the budget did not
-    /// cover them, while the guest has one unmasked ([`CpuHeader::simd_unmasked`]). The first call
-    /// drops all code.
-    pub fn check_simd(&mut self) {
-        if !self.simd_checks {
-            self.simd_checks = true;
+    /// From now on the guest may have SIMD exceptions unmasked ([`CpuHeader::simd_unmasked`]): the
+    /// ops that raise them trap. Before, code must not be entered so. The first call drops all code.
+    pub fn trap_simd(&mut self) {
+        if !self.simd_traps {
+            self.simd_traps = true;
             self.flush();
         }
-    }
-
-    /// Whether the block has ops that may raise SIMD exceptions.
-    pub fn is_simd(&self, block: BlockId) -> bool {
-        self.blocks.get(block.0 as usize).is_some_and(|b| b.simd)
     }
 
     /// Drops all code.
@@ -394,7 +388,7 @@ impl Jit {
             table: self.table.as_ptr() as u64,
             mask: (self.table.len() - 1) as u32,
             x87: self.movers.filter(|_| self.x87),
-            simd_checks: self.simd_checks,
+            simd_traps: self.simd_traps,
         };
         let mut c = Compiler::new(
             self.arch,
@@ -461,7 +455,6 @@ impl Jit {
             incoming: NIL,
             pc: block.pc,
             insns: block.insns.len() as u32,
-            simd: self.buffers.simd,
             valid: true,
         });
         self.update_map();

@@ -8,13 +8,17 @@
 //! Where callbacks are few ([`Density::Sparse`]), blocks begin and end with the guest's MXCSR in
 //! place, so blocks without callbacks know nothing of all this. Where they are many
 //! ([`Density::Dense`]), it stays parked over block boundaries, and each block checks.
+//!
+//! Generated code runs with the guest's exception masks ([`unmask`], [`mask`]); everything else runs
+//! with all exceptions masked. An exception the guest has unmasked then is the host's SIGFPE, at a
+//! fault point.
 
 use emu_cpu::HOST_MXCSR;
-use emu_cpu::slots::{MXCSR, MXCSR_HOST, MXCSR_PARKED};
+use emu_cpu::slots::{MXCSR, MXCSR_HOST, MXCSR_LOADED, MXCSR_PARKED, SIMD_UNMASKED};
 use emu_ir::Ty;
 
 use crate::alloc::cpu_mem;
-use crate::asm::{Alu, Asm, OF, Rm};
+use crate::asm::{Alu, Asm, OF, RAX, Rm};
 use crate::compile::Compiler;
 use crate::exits::Pending;
 
@@ -58,6 +62,37 @@ pub fn park(asm: &mut Asm) {
 pub fn unpark(asm: &mut Asm) {
     mxcsr(asm, LDMXCSR, MXCSR);
     asm.store_imm(Ty::I32, cpu_mem(MXCSR_PARKED), 0);
+}
+
+/// Takes over the guest's exception masks, on the way into generated code. Changes rax.
+pub fn unmask(asm: &mut Asm) {
+    let none = skip_if_masked(asm);
+    asm.store_imm(Ty::I8, cpu_mem(MXCSR_LOADED), 0);
+    mxcsr(asm, STMXCSR, MXCSR_HOST);
+    asm.load_zx(4, RAX, cpu_mem(SIMD_UNMASKED));
+    // xor [mem], eax
+    asm.op(0x31, false, RAX, Rm::M(cpu_mem(MXCSR_HOST)), 0);
+    mxcsr(asm, LDMXCSR, MXCSR_HOST);
+    let here = asm.len();
+    asm.patch(none, here);
+}
+
+/// Masks all exceptions, on the way out of generated code.
+pub fn mask(asm: &mut Asm) {
+    let none = skip_if_masked(asm);
+    mxcsr(asm, STMXCSR, MXCSR_HOST);
+    asm.alu_imm(Alu::Or, Ty::I32, Rm::M(cpu_mem(MXCSR_HOST)), MASKS);
+    mxcsr(asm, LDMXCSR, MXCSR_HOST);
+    let here = asm.len();
+    asm.patch(none, here);
+}
+
+/// The exception masks in MXCSR.
+const MASKS: i32 = 0x1f80;
+
+fn skip_if_masked(asm: &mut Asm) -> usize {
+    asm.alu_imm(Alu::Cmp, Ty::I32, Rm::M(cpu_mem(SIMD_UNMASKED)), 0);
+    asm.jcc(4)
 }
 
 /// Compares the flag with 0.

@@ -92,7 +92,9 @@ impl Compiler<'_> {
             }
         }
         let a = self.xmm(i.a)?;
+        let point = self.simd_point(i);
         let d = self.alloc_gpr()?;
+        self.place_point(point);
         match e.form {
             VecForm::Mr => self.vop(code, wide, long, a, Rm::R(d)),
             _ => self.vop(code, wide, long, d, Rm::R(a)),
@@ -107,6 +109,7 @@ impl Compiler<'_> {
     fn vec_flags(&mut self, i: &Inst, code: u32, long: bool) -> Result<(), Unsupported> {
         let a = self.xmm(i.a)?;
         let b = self.xmm(i.b)?;
+        let point = self.simd_point(i);
         let only_flags = self.only_user(self.at).is_some_and(|u| {
             let f = &self.block.insts[u];
             f.op == Op::FlagsSet && f.flag_kind() == FlagKind::Raw
@@ -116,6 +119,7 @@ impl Compiler<'_> {
             // constant bit 1 is none of the arithmetic flags.
             self.vacate(RAX)?;
             self.st.gpr_lock |= 1 << RAX;
+            self.place_point(point);
             self.vop(code, false, long, a, Rm::R(b));
             self.asm.byte(0x9f);
             // movzx eax, ah
@@ -128,6 +132,7 @@ impl Compiler<'_> {
         let d = self.alloc_gpr()?;
         let t = self.alloc_gpr()?;
         self.clobber_flags();
+        self.place_point(point);
         self.vop(code, false, long, a, Rm::R(b));
         self.release(&[i.a, i.b]);
         if self.an.uses[self.at] == 0 {
@@ -157,7 +162,9 @@ impl Compiler<'_> {
     ) -> Result<(), Unsupported> {
         if i.vec_op().sig() == VecSig::FromInt {
             let s = self.gpr(i.a)?;
+            let point = self.simd_point(i);
             let d = self.alloc_xmm()?;
+            self.place_point(point);
             self.vop(code, wide, false, d, Rm::R(s));
             self.release(&[i.a]);
             self.define_xmm(d, i.ty);
@@ -179,8 +186,10 @@ impl Compiler<'_> {
                 self.finish_xmm(i, d);
             }
             _ => {
+                let point = self.simd_point(i);
                 self.release_xmm(&[i.a]);
                 let d = self.alloc_result_xmm(ra)?;
+                self.place_point(point);
                 if e.form == VecForm::VexMr {
                     self.vop(code, wide, long, a, Rm::R(d));
                 } else {
@@ -208,22 +217,26 @@ impl Compiler<'_> {
         let ra = self.root_of(i.a);
         let b = if int { self.gpr(i.b)? } else { self.xmm(i.b)? };
         let rb = self.root_of(i.b);
-        self.release_xmm(&[i.a, i.b]);
         let d = if self.host.avx && e.form != VecForm::LegacyRm {
+            let point = self.simd_point(i);
+            self.release_xmm(&[i.a, i.b]);
             let d = if !int && rb != ra && self.clobberable(rb, 0) && !self.clobberable(ra, 0) {
                 self.take_xmm(rb)
             } else {
                 self.alloc_result_xmm(ra)?
             };
+            self.place_point(point);
             self.asm.vex(code, wide, long, d, a, Rm::R(b));
             d
         } else {
             // The destination must not be b's register before a is copied there.
             let clear = self.st.root(ra).class == Ty::V128;
-            let d = self.alloc_result_xmm(ra)?;
+            self.release_xmm(&[i.a, i.b]);
+            let d = self.alloc_copied(i, ra)?;
             if d != a || !clear {
                 self.vop(0x28 | OF, false, false, d, Rm::R(a));
             }
+            self.simd_point(i);
             self.asm.op(code, wide, d, Rm::R(b), 0);
             d
         };
@@ -244,8 +257,9 @@ impl Compiler<'_> {
         let b = self.xmm(i.b)?;
         let c = self.xmm(i.c())?;
         self.release_xmm(&[i.a, i.b, i.c()]);
-        let d = self.alloc_result_xmm(ra)?;
+        let d = self.alloc_copied(i, ra)?;
         self.vec_move(i.ty, d, a);
+        self.simd_point(i);
         self.asm.vex(code, wide, long, d, b, Rm::R(c));
         self.finish_xmm(i, d);
         Ok(())
@@ -282,6 +296,37 @@ impl Compiler<'_> {
         self.release(&[i.a, i.b, i.c()]);
         self.define_xmm(d, i.ty);
         Ok(())
+    }
+
+    /// Whether op `i` can raise an exception that the guest sees.
+    fn raises(&self, i: &Inst) -> bool {
+        self.target.simd_traps && i.vec_op().uses_mxcsr()
+    }
+
+    /// Records where the state is before op `i`, if it can raise an exception: once its operands are
+    /// in registers. From here to the host's instruction registers may be given up, but not
+    /// overwritten.
+    fn simd_point(&mut self, i: &Inst) -> Option<usize> {
+        self.raises(i).then(|| {
+            self.fault_point();
+            self.faults.len() - 1
+        })
+    }
+
+    /// The next host instruction is that of the point.
+    fn place_point(&mut self, point: Option<usize>) {
+        if let Some(p) = point {
+            self.faults[p].off = self.asm.len() as u32;
+        }
+    }
+
+    /// A register for the result of op `i` to which its operand is copied first, so that it must
+    /// not be one that holds state.
+    fn alloc_copied(&mut self, i: &Inst, a: u16) -> Result<Reg, Unsupported> {
+        self.keep_slots = self.raises(i);
+        let d = self.alloc_result_xmm(a);
+        self.keep_slots = false;
+        d
     }
 
     /// Counts uses as gone without freeing the roots yet.

@@ -69,9 +69,27 @@ fn random_vex(rng: &mut Rng, code: &mut Vec<u8>) {
     code.push(VEX[map][rng.below(VEX[map].len() as u64) as usize]);
 }
 
-fn random_code(rng: &mut Rng, vex: u64) -> Code {
+/// Second bytes of the opcodes of floating point.
+const FLOAT: &[u8] = &[
+    0x2a, 0x2c, 0x2d, 0x2e, 0x2f, 0x51, 0x58, 0x59, 0x5a, 0x5b, 0x5c, 0x5d, 0x5e, 0x5f, 0xc2, 0xe6,
+];
+
+/// Random code, so many percent of it VEX-encoded and so many floating point.
+fn random_code(rng: &mut Rng, vex: u64, float: u64) -> Code {
     let mut code = Vec::new();
     for _ in 0..1 + rng.below(24) {
+        if rng.chance(float) {
+            code.extend([None, Some(0x66), Some(0xf2), Some(0xf3)][rng.below(4) as usize]);
+            code.extend([0x0f, FLOAT[rng.below(FLOAT.len() as u64) as usize]]);
+            code.push(if rng.chance(70) {
+                0xc0 | rng.next() as u8
+            } else {
+                0x40 | rng.next() as u8 & 0x3f
+            });
+            // A displacement or an immediate operand, or another instruction.
+            code.extend((0..rng.below(2)).map(|_| rng.below(8) as u8));
+            continue;
+        }
         if rng.chance(vex) {
             random_vex(rng, &mut code);
             if rng.chance(70) {
@@ -119,18 +137,32 @@ fn random_code(rng: &mut Rng, vex: u64) -> Code {
     Code(code)
 }
 
-fn run(arch: &'static dyn GuestArch, vex: u64) {
+/// Whether the guest has SIMD exceptions unmasked.
+#[derive(Clone, Copy, PartialEq)]
+enum Exceptions {
+    Masked,
+    Unmasked,
+}
+
+fn run(arch: &'static dyn GuestArch, vex: u64, exceptions: Exceptions) {
     let mut bench = Bench::new(arch);
+    if exceptions == Exceptions::Unmasked {
+        bench.jit.trap_simd();
+    }
     let count = std::env::var("BLOCKS").ok().and_then(|s| s.parse().ok()).unwrap_or(10_000u64);
     let first = std::env::var("SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(1u64);
     let mut failures = Shortest::default();
     for seed in first..first + count {
         let mut rng = Rng(seed.wrapping_mul(0x1234_5678_9abc_def1));
-        let mut code = random_code(&mut rng, vex);
+        let float = if exceptions == Exceptions::Unmasked { 40 } else { 0 };
+        let mut code = random_code(&mut rng, vex, float);
         let max_insns = 1 + rng.below(16) as usize;
         let options = LiftOptions { max_insns, basic_blocks: false, hypercalls: false };
         let block = arch.lift(PC, &mut code, &options);
         bench.randomize(&mut rng);
+        if exceptions == Exceptions::Unmasked {
+            bench.mxcsr = random_mxcsr(&mut rng);
+        }
         let clock = block.insts.iter().any(|i| {
             i.op == Op::Call && {
                 let name = arch.helpers()[usize::from(i.sub)].name;
@@ -151,11 +183,24 @@ fn run(arch: &'static dyn GuestArch, vex: u64) {
     println!("{} compiled, {} declined: {:?}", bench.compiled, bench.unsupported, bench.reasons);
     assert!(bench.compiled > count / 2, "{} compiled", bench.compiled);
     assert!(bench.faults > count / 100, "{} faults", bench.faults);
+    let enough = if exceptions == Exceptions::Unmasked { count / 50 } else { 0 };
+    assert!(bench.simd >= enough, "{} SIMD exceptions", bench.simd);
+}
+
+/// Exceptions unmasked, some of their flags set, and other controls now and then.
+fn random_mxcsr(rng: &mut Rng) -> u32 {
+    const PRECISION: u32 = 1 << 12;
+    const CONTROLS: u32 = 0xe040;
+    let masks = rng.next() as u32 & 0x1f80;
+    // Most results are inexact.
+    let masks = if rng.chance(70) { masks | PRECISION } else { masks };
+    let controls = if rng.chance(20) { rng.next() as u32 & CONTROLS } else { 0 };
+    masks | controls | rng.next() as u32 & 0x3f
 }
 
 #[test]
 fn random_x86_64_code_does_the_same_in_both_tiers() {
-    run(&emu_x86::X86_64, 0);
+    run(&emu_x86::X86_64, 0, Exceptions::Masked);
 }
 
 #[test]
@@ -164,11 +209,20 @@ fn random_avx_code_does_the_same_in_both_tiers() {
         println!("skipped: this processor has no {feature}");
         return;
     }
-    run(&emu_x86::X86_64, 70);
-    run(&emu_x86::I386, 70);
+    run(&emu_x86::X86_64, 70, Exceptions::Masked);
+    run(&emu_x86::I386, 70, Exceptions::Masked);
 }
 
 #[test]
 fn random_i386_code_does_the_same_in_both_tiers() {
-    run(&emu_x86::I386, 0);
+    run(&emu_x86::I386, 0, Exceptions::Masked);
+}
+
+#[test]
+fn exceptions_are_precise_in_both_tiers() {
+    run(&emu_x86::X86_64, 0, Exceptions::Unmasked);
+    run(&emu_x86::I386, 0, Exceptions::Unmasked);
+    if Level::V3.missing().is_none() {
+        run(&emu_x86::X86_64, 70, Exceptions::Unmasked);
+    }
 }

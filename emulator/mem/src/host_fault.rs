@@ -1,4 +1,4 @@
-//! The host's SIGSEGV and SIGBUS handler.
+//! The host's handler of SIGSEGV, SIGBUS and SIGFPE.
 //!
 //! A fault in an [`crate::access`] instruction continues at its fix-up. A fault in generated code
 //! is offered to the [`CodeHandler`] registered for it. Anything else is a bug of the host: the
@@ -31,7 +31,7 @@ pub struct HostFault {
     pub addr: u64,
     /// The access was a store.
     pub write: bool,
-    /// Why, as [`crate::FaultKind`] numbers it.
+    /// Why, as [`crate::FaultKind`] numbers it; for SIGFPE the kernel's code.
     pub code: u64,
 }
 
@@ -140,6 +140,7 @@ extern "C" fn handler(signal: i32, info: *mut libc::siginfo_t, context: *mut lib
     const SI_KERNEL: i32 = 0x80;
     let code = match signal {
         libc::SIGBUS => 2,
+        libc::SIGFPE => si_code as u64,
         _ if si_code == SI_KERNEL => 3,
         _ => 1,
     };

@@ -2,6 +2,7 @@
 //!
 //! While guest code runs, the host's MXCSR holds the guest's rounding and denormal controls and its
 //! sticky flags, with all exceptions masked; the guest's own masks are only in [`X86Cpu::mxcsr`].
+//! Machine code takes them over while it runs, until a helper loads others.
 
 use emu_cpu::{HOST_MXCSR, host_mxcsr, set_host_mxcsr};
 
@@ -17,7 +18,8 @@ pub const MASKS: u32 = 0x1f80;
 /// Before guest code: loads the guest's controls and flags.
 #[inline(always)]
 pub fn enter(cpu: &mut X86Cpu) {
-    cpu.hdr.simd_unmasked = u32::from(cpu.mxcsr & MASKS != MASKS);
+    cpu.hdr.simd_unmasked = !cpu.mxcsr & MASKS;
+    cpu.hdr.mxcsr_loaded = u8::from(cpu.hdr.simd_unmasked != 0);
     // SAFETY: the guest's value was checked when it was written; Rust code between here and the
     // restore does no floating-point arithmetic whose result depends on it.
     unsafe { set_host_mxcsr(cpu.mxcsr & 0xffff | MASKS) };

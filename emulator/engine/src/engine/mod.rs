@@ -97,6 +97,8 @@ pub struct Engine {
     verdicts: PcMap<PcMap<Verdict>>,
     /// How insn_translate was answered in the present epoch.
     answers: Answers,
+    /// The guest has had a SIMD exception unmasked.
+    simd_traps: bool,
     /// The guest has had an x87 exception unmasked.
     x87_unmasked: bool,
     /// How often pages with translated code are written.
@@ -129,6 +131,7 @@ impl Engine {
             watch: None,
             verdicts: PcMap::default(),
             answers: Answers::default(),
+            simd_traps: false,
             x87_unmasked: false,
             heat: Heat::default(),
             reported: Vec::new(),
@@ -159,6 +162,8 @@ impl Engine {
         self.shared.arch.set(arch);
         self.interp = Interp::new(arch.helpers(), events::call_hook);
         self.jit = new_jit(arch, self.config.tier);
+        self.simd_traps = false;
+        self.optimizer.set_vector_traps(false);
     }
 
     /// Call in the child after a fork: machine code moves to memory of its own.
@@ -354,7 +359,11 @@ impl Engine {
             let masks = self.arch.mxcsr_slot().map_or(MXCSR_ALL_MASKED, |slot| unsafe {
                 cpu.cast::<u8>().add(slot as usize).cast::<u32>().read()
             });
-            let left = match self.code_of(entry, masks) {
+            if masks & MXCSR_ALL_MASKED != MXCSR_ALL_MASKED && !self.simd_traps {
+                self.trap_simd();
+                continue;
+            }
+            let left = match self.code_of(entry) {
                 Some(code) => {
                     if entry.trust != Trust::Watched {
                         // Nothing may lead to it but this loop.
@@ -462,9 +471,14 @@ impl Engine {
     }
 
     fn drop_all(&mut self) {
+        self.verdicts.clear();
+        self.drop_blocks();
+    }
+
+    /// Drops all blocks; what insn_translate said about their instructions holds.
+    fn drop_blocks(&mut self) {
         self.stats.blocks_dropped += self.blocks.len() as u64;
         self.blocks.clear();
-        self.verdicts.clear();
         self.compiled_pcs.clear();
         if let Some(jit) = &mut self.jit {
             jit.flush();

@@ -1,7 +1,7 @@
 //! Which tier executes a block, and the way into and out of machine code.
 
 use emu_cpu::{CpuHeader, GuestArch};
-use emu_interp::{ExitKind, MXCSR_ALL_MASKED};
+use emu_interp::ExitKind;
 use emu_ir::HookKind;
 use emu_jit::{CompiledBlock, Density, Jit, JitError, JitExit};
 
@@ -73,6 +73,16 @@ impl Engine {
         }
     }
 
+    /// From now on the guest may have SIMD exceptions unmasked.
+    pub(super) fn trap_simd(&mut self) {
+        self.simd_traps = true;
+        self.optimizer.set_vector_traps(true);
+        if let Some(jit) = &mut self.jit {
+            jit.trap_simd();
+        }
+        self.drop_blocks();
+    }
+
     /// Executes a block by tier 0.
     ///
     /// # Safety
@@ -99,27 +109,12 @@ impl Engine {
 
     /// The block's machine code, if it is to run as such.
     #[inline]
-    pub(super) fn code_of(&mut self, entry: &mut Entry, masks: u32) -> Option<CompiledBlock> {
-        let jit = self.jit.as_mut()?;
+    pub(super) fn code_of(&mut self, entry: &mut Entry) -> Option<CompiledBlock> {
+        let jit = self.jit.as_ref()?;
         // Code that is written all the time is worth less.
         if entry.trust != Trust::Watched && entry.runs < WARM_IF_COMPARED {
             return None;
         }
-        if masks & MXCSR_ALL_MASKED != MXCSR_ALL_MASKED {
-            // So are ops that may raise an unmasked SIMD exception.
-            jit.check_simd();
-            return self.code_of_entry(entry).filter(|code| !self.is_simd(code));
-        }
-        self.code_of_entry(entry)
-    }
-
-    fn is_simd(&self, code: &CompiledBlock) -> bool {
-        self.jit.as_ref().is_some_and(|jit| jit.is_simd(code.id))
-    }
-
-    #[inline]
-    fn code_of_entry(&mut self, entry: &mut Entry) -> Option<CompiledBlock> {
-        let jit = self.jit.as_ref()?;
         match entry.code() {
             Code::Compiled(generation, code) if generation == jit.generation() as u32 => Some(code),
             Code::Never | Code::Once => None,
@@ -166,14 +161,10 @@ impl Engine {
 
     /// Makes the block at `pc`, where a slice ended, faster for those that jump to it: slices end
     /// where time is spent.
-    fn improve(&mut self, pc: u64, unmasked: bool) {
+    fn improve(&mut self, pc: u64) {
         let (Some(jit), Some(entry)) = (self.jit.as_ref(), self.blocks.get(pc)) else { return };
         let Code::Compiled(generation, code) = entry.code() else { return };
         if generation != jit.generation() as u32 {
-            return;
-        }
-        if jit.is_simd(code.id) && unmasked {
-            // That is why it ended here.
             return;
         }
         let Some(wish) = jit.wish(code.id) else { return };
@@ -219,7 +210,7 @@ impl Engine {
             JitExit::Direct(exit) => *link = Link::Exit(jit.generation(), exit),
             JitExit::Indirect => *link = Link::Indirect,
             // SAFETY: the CPU is alive.
-            JitExit::Budget => unsafe { self.improve((*cpu).pc, (*cpu).simd_unmasked != 0) },
+            JitExit::Budget => unsafe { self.improve((*cpu).pc) },
             JitExit::Unmasked { block, completed } => {
                 let block = self.compiled_pcs.get(block.0 as usize).copied();
                 // From now on such instructions are the helpers'.

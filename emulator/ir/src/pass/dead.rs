@@ -12,11 +12,13 @@ pub(super) struct Dead {
     live: Box<ValTable<bool>>,
     /// Per op: its number after the removal.
     number: Box<ValTable<u16>>,
+    /// Vector ops may trap.
+    pub vector_traps: bool,
 }
 
 impl Default for Dead {
     fn default() -> Dead {
-        Dead { live: val_table(vec![false; 1 << 16]), number: number_table() }
+        Dead { live: val_table(vec![false; 1 << 16]), number: number_table(), vector_traps: false }
     }
 }
 
@@ -96,7 +98,13 @@ impl Dead {
                     flags = ALL;
                     true
                 }
-                Class::Special => special(block, at, used, &mut flags, target),
+                Class::Special => {
+                    let keep = special(block, at, used, &mut flags, target);
+                    if self.vector_traps && i.op == Op::Vec && i.vec_op().uses_mxcsr() {
+                        flags = ALL;
+                    }
+                    keep
+                }
             };
             self.live[at] = keep;
             // Read again: the kept flags may have been dropped.

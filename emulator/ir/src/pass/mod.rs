@@ -55,6 +55,12 @@ impl Optimizer {
         self.run_pass(Pass::All, block, target);
     }
 
+    /// Says whether vector ops that use MXCSR may trap, so that whoever handles that sees the flags
+    /// they find. At first they may not.
+    pub fn set_vector_traps(&mut self, on: bool) {
+        self.dead.vector_traps = on;
+    }
+
     /// Runs one pass on a verified block.
     pub fn run_pass(&mut self, pass: Pass, block: &mut Block, target: &(impl Target + ?Sized)) {
         if pass != Pass::Dead {

@@ -134,6 +134,10 @@ fn fx(l: &mut Lifter, i: &Instruction, helper: Helper, rex_w: bool) {
     let addr = address(l, i);
     let layout = l.b.iconst(Ty::I64, layout_code(layout));
     l.helper(Ty::I64, helper, &[addr, layout]);
+    if helper == Helper::Fxrstor {
+        // Whether vector ops can trap depends on the masks in MXCSR.
+        l.end_block_after();
+    }
 }
 
 /// The address fields of the ModRM byte, which the processor's last-opcode register shows, as the
