@@ -50,6 +50,17 @@ fn filtered_calls() {
 }
 
 #[test]
+fn code_mapped_twice() {
+    let dir = TempDir::new();
+    for width in BOTH {
+        let exe = compile(&dir, "twice", include_str!("../guests/twice.c"), width, &[]);
+        for tier in ["auto", "interp", "jit"] {
+            Case::new([&exe]).host(["--tier", tier]).same_as_native();
+        }
+    }
+}
+
+#[test]
 fn processes() {
     check("processes", include_str!("../guests/processes.c"));
 }

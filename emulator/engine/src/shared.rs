@@ -241,10 +241,14 @@ impl Shared {
     pub fn release_code(&self, start: u64, end: u64) {
         let pages = self.space.borrow().code_pages(start, end);
         for page in pages {
-            if let Err(e) = self.space.borrow_mut().release_code(page) {
-                tracing::error!("{e}");
+            let released = self.space.borrow_mut().release_code(page);
+            match released {
+                Ok(pages) => pages.iter().for_each(|p| self.mark_stale(*p, p + PAGE)),
+                Err(e) => {
+                    tracing::error!("{e}");
+                    self.mark_stale(page, page + PAGE);
+                }
             }
-            self.mark_stale(page, page + PAGE);
         }
     }
 

@@ -138,6 +138,7 @@ pub fn map(p: &mut Process, m: &mut dyn Machine, request: &MapRequest<'_>) -> Sy
     forget(p, m, addr, end);
     let is_module = request.file.is_some() && request.prot.has(Prot::EXEC);
     m.space().insert(addr, end, mapping);
+    watch_aliases(m, addr, end, request.prot);
     if is_module {
         announce_module(p, m, addr);
     }
@@ -334,6 +335,7 @@ pub fn protect(
         let r = unsafe { libc::mprotect(s as *mut libc::c_void, (e - s) as usize, prot.host()) };
         check(i64::from(r))?;
         m.space().protect(s, e, prot);
+        watch_aliases(m, s, e, prot);
         if prot.has(Prot::EXEC) && !mapping.prot.has(Prot::EXEC) && mapping.inode != 0 {
             new_code.push(s);
         }
@@ -343,6 +345,19 @@ pub fn protect(
         announce_module(p, m, s);
     }
     if at < end { Err(Errno::ENOMEM) } else { Ok(()) }
+}
+
+/// Has code translated afresh that can now be written to at `start..end`, where it is mapped a
+/// second time: that watches both places.
+pub(crate) fn watch_aliases(m: &mut dyn Machine, start: u64, end: u64, prot: Prot) {
+    if prot.has(Prot::WRITE) {
+        let aliases = m.space().aliases(start, end);
+        for (s, e, prot) in aliases {
+            if prot.has(Prot::EXEC) {
+                m.invalidate(s, e);
+            }
+        }
+    }
 }
 
 /// Grows a stack-like mapping down to cover `addr`; false if nothing there grows.

@@ -17,6 +17,7 @@
 compile_error!("emu-mem supports x86-64 Linux hosts only");
 
 pub mod access;
+mod alias;
 pub mod bulk;
 pub mod host_fault;
 pub mod space;

@@ -87,7 +87,8 @@ pub struct MapError {
 pub struct AddressSpace {
     /// start → (end, mapping); ranges are page-aligned and disjoint.
     ranges: BTreeMap<u64, (u64, Mapping)>,
-    /// Pages that hold translated code and are write-protected because of it.
+    /// Pages that hold translated code, or are mapped elsewhere and do there, and are
+    /// write-protected because of it.
     code: HashSet<u64>,
     /// Grows with every change.
     changes: u64,
@@ -239,33 +240,39 @@ impl AddressSpace {
         self.code.contains(&page)
     }
 
-    /// Notes that `page` holds translated code; a page the guest may write to is write-protected,
-    /// so that the next write is seen. Returns whether the page is watched (false: the guest
-    /// cannot write to it anyway).
+    /// Notes that `page` holds translated code; where the guest may write to it, there or where it
+    /// is mapped as well, it is write-protected, so that the next write is seen. Returns whether
+    /// the page is watched (false: the guest cannot write to it anyway).
     pub fn protect_code(&mut self, page: u64) -> Result<bool, MapError> {
-        if self.code.contains(&page) {
-            return Ok(true);
+        let mut watched = false;
+        let own = self.find(page).map(|(_, _, m)| (page, m.prot));
+        for (page, prot) in own.into_iter().chain(self.alias_pages(page)) {
+            if prot.has(Prot::WRITE) {
+                watched = true;
+                if !self.code.contains(&page) {
+                    host_protect(page, PAGE, libc::PROT_READ)?;
+                    self.code.insert(page);
+                }
+            }
         }
-        match self.find(page) {
-            Some((_, _, m)) if m.prot.has(Prot::WRITE) => {}
-            _ => return Ok(false),
-        }
-        host_protect(page, PAGE, libc::PROT_READ)?;
-        self.code.insert(page);
-        Ok(true)
+        Ok(watched)
     }
 
-    /// Undoes [`AddressSpace::protect_code`]; the caller has dropped the page's blocks. Returns
-    /// whether the page was watched.
-    pub fn release_code(&mut self, page: u64) -> Result<bool, MapError> {
+    /// Undoes [`AddressSpace::protect_code`] for a watched page, everywhere it is mapped. Returns
+    /// the pages whose blocks the caller is to drop: all of them; none if the page is not watched.
+    pub fn release_code(&mut self, page: u64) -> Result<Vec<u64>, MapError> {
         self.changes += 1;
-        if !self.code.remove(&page) {
-            return Ok(false);
+        if !self.code.contains(&page) {
+            return Ok(Vec::new());
         }
-        if let Some((_, _, m)) = self.find(page) {
-            host_protect(page, PAGE, m.prot.host())?;
+        let own = self.find(page).map(|(_, _, m)| (page, m.prot));
+        let all: Vec<_> = own.into_iter().chain(self.alias_pages(page)).collect();
+        for &(page, prot) in &all {
+            if self.code.remove(&page) {
+                host_protect(page, PAGE, prot.host())?;
+            }
         }
-        Ok(true)
+        Ok(all.into_iter().map(|(page, _)| page).collect())
     }
 
     /// The watched pages that overlap `start..end`.

@@ -21,12 +21,16 @@ impl Engine {
         if !self.shared.space.borrow().is_code(page) {
             return false;
         }
-        self.heat.written(page, self.shared.retired());
         self.stats.code_writes += 1;
         let released = self.shared.space.borrow_mut().release_code(page);
-        self.park(page);
         match released {
-            Ok(_) => true,
+            Ok(pages) => {
+                for page in pages {
+                    self.heat.written(page, self.shared.retired());
+                    self.park(page);
+                }
+                true
+            }
             Err(e) => {
                 tracing::error!("{e}");
                 false

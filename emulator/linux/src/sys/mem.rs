@@ -250,7 +250,9 @@ pub fn mremap(ctx: &mut SyscallContext<'_>) -> SysResult {
             && m.space().is_free(old_end, old + new_len)
             && mm::move_host(m, old, old_len, new_len, None, keep).is_ok()
         {
+            let prot = mapping.prot;
             m.space().insert(old, old + new_len, mapping);
+            mm::watch_aliases(m, old, old + new_len, prot);
             return Ok(old);
         }
         if !may_move {
@@ -277,7 +279,9 @@ pub fn mremap(ctx: &mut SyscallContext<'_>) -> SysResult {
     if !keep && moved != 0 {
         mm::forget(p, m, old, old + moved);
     }
+    let prot = mapping.prot;
     m.space().insert(target, target + new_len, mapping);
+    mm::watch_aliases(m, target, target + new_len, prot);
     Ok(target)
 }
 
