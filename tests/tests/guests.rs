@@ -39,6 +39,19 @@ fn exceptions() {
     }
 }
 
+/// Each tier finds its way back on its own.
+#[test]
+fn returns() {
+    let dir = TempDir::new();
+    let source = include_str!("../guests/returns.c");
+    for width in BOTH {
+        let exe = compile(&dir, "returns", source, width, &["-O2"]);
+        for tier in ["auto", "interp", "jit"] {
+            Case::new([&exe]).host(["--tier", tier]).same_as_native();
+        }
+    }
+}
+
 #[test]
 fn memory() {
     check("memory", include_str!("../guests/memory.c"));

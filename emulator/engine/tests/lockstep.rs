@@ -1,5 +1,5 @@
-//! Both tiers in lockstep on random programs: branches, loops, calls and computed jumps between blocks
-//! of random instructions, with random callbacks, random slices and pages that come and go. State,
+//! Both tiers in lockstep on random programs: branches, loops, calls, returns and computed jumps between
+//! blocks of random instructions, with random callbacks, random slices and pages that come and go. State,
 //! memory, instruction counts and callbacks must be equal after every slice.
 
 use core::ffi::c_void;
@@ -140,7 +140,7 @@ fn program(rng: &mut Rng, bitness: u32) -> Program {
         let relative = |code: &Vec<u8>, to: u64| {
             (to.wrapping_sub(CODE + code.len() as u64 + 4) as u32).to_le_bytes()
         };
-        match rng.below(6) {
+        match rng.below(8) {
             0 | 1 => {
                 code.extend([0x0f, 0x80 | rng.below(16) as u8]);
                 let to = target(rng);
@@ -162,6 +162,19 @@ fn program(rng: &mut Rng, bitness: u32) -> Program {
                 code.push(0xb8);
                 code.extend((target(rng) as u32).to_le_bytes());
                 code.extend([0xff, 0xe0]);
+            }
+            5 => {
+                // push target; ret: not to where a call came from
+                code.push(0x68);
+                code.extend((target(rng) as u32).to_le_bytes());
+                code.push(0xc3);
+            }
+            6 => {
+                // call; jnz over the return: to whatever is on the stack
+                let to = target(rng);
+                code.push(0xe8);
+                code.extend(relative(&code, to));
+                code.extend([0x75, 1, 0xc3]);
             }
             _ => {}
         }
