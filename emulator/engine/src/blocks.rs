@@ -75,6 +75,8 @@ enum State {
     Never,
     Once,
     Compiled,
+    /// There is no block: its place in the map is free.
+    Vacant,
 }
 
 /// What tier 1 has made of a block.
@@ -156,7 +158,7 @@ impl Entry {
     pub fn code(&self) -> Code {
         match self.state {
             State::None => Code::None,
-            State::Never => Code::Never,
+            State::Never | State::Vacant => Code::Never,
             State::Once => Code::Once,
             State::Compiled => {
                 let (entry, id, generation) = self.machine;
@@ -201,6 +203,7 @@ impl Entry {
 
 /// Index of a block in the map.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(transparent)]
 pub(crate) struct BlockId(u32);
 
 /// Multiplicative hasher for guest addresses.
@@ -234,41 +237,36 @@ pub(crate) struct BlockMap {
     entries: Vec<Entry>,
     free: Vec<BlockId>,
     by_page: PcMap<Vec<BlockId>>,
-    /// Direct-mapped front of `by_pc`: pc and block number.
-    cache: Box<[(u64, u64)]>,
+    /// Direct-mapped front of `by_pc`: block numbers, to be checked against the block's pc. Small, since
+    /// a short run touches all of it.
+    cache: Box<[BlockId]>,
 }
 
 impl BlockMap {
     pub fn new() -> BlockMap {
-        let mut map = BlockMap {
+        BlockMap {
             by_pc: PcMap::default(),
             entries: Vec::new(),
             free: Vec::new(),
             by_page: PcMap::default(),
             // Zeroed memory fresh from the system.
-            cache: vec![(0, 0); CACHE].into_boxed_slice(),
-        };
-        map.forget(0);
-        map
+            cache: vec![BlockId(0); CACHE].into_boxed_slice(),
+        }
     }
 
     fn slot(pc: u64) -> usize {
         (pc ^ pc >> 13) as usize & (CACHE - 1)
     }
 
-    /// Empties a place of the cache, with a pc that is never looked up there: 0 belongs to place 0.
-    fn forget(&mut self, slot: usize) {
-        self.cache[slot] = (u64::from(slot == 0), 0);
-    }
-
     /// The block at `pc`.
     #[inline(always)]
     pub fn get(&mut self, pc: u64) -> Option<&mut Entry> {
         let place = &mut self.cache[Self::slot(pc)];
-        if place.0 != pc {
-            *place = (pc, u64::from(self.by_pc.get(&pc)?.0));
+        let found = self.entries.get(place.0 as usize);
+        if !found.is_some_and(|e| e.pc == pc && e.state != State::Vacant) {
+            *place = *self.by_pc.get(&pc)?;
         }
-        self.entries.get_mut(place.1 as usize)
+        self.entries.get_mut(place.0 as usize)
     }
 
     /// The block at `pc`, for a look.
@@ -288,7 +286,7 @@ impl BlockMap {
             self.by_page.entry(page).or_default().push(id);
         }
         self.by_pc.insert(pc, id);
-        self.cache[Self::slot(pc)] = (pc, u64::from(id.0));
+        self.cache[Self::slot(pc)] = id;
         let at = id.0 as usize;
         if at == self.entries.len() {
             self.entries.push(entry);
@@ -310,7 +308,7 @@ impl BlockMap {
     /// Frees what a block that is in no list any more holds.
     fn vacate(&mut self, id: BlockId) {
         let entry = &mut self.entries[id.0 as usize];
-        (entry.insts, entry.rare) = (None, None);
+        (entry.insts, entry.rare, entry.state) = (None, None, State::Vacant);
         self.free.push(id);
     }
 
@@ -335,12 +333,7 @@ impl BlockMap {
     }
 
     fn drop_block(&mut self, id: BlockId) {
-        let pc = self.entries[id.0 as usize].pc;
-        self.by_pc.remove(&pc);
-        let slot = Self::slot(pc);
-        if self.cache[slot].0 == pc {
-            self.forget(slot);
-        }
+        self.by_pc.remove(&self.entries[id.0 as usize].pc);
         self.unlist(id);
         self.vacate(id);
     }
@@ -400,8 +393,6 @@ impl BlockMap {
         self.entries.clear();
         self.free.clear();
         self.by_page.clear();
-        self.cache.fill((0, 0));
-        self.forget(0);
     }
 
     /// Number of blocks.
@@ -446,7 +437,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_place_of_the_cache_is_no_block() {
+    fn a_free_place_is_no_block() {
         let mut m = BlockMap::new();
         m.insert(entry(&[(0x5000, 1)]));
         for pc in [0, 1, u64::MAX, 0x5001] {

@@ -252,9 +252,10 @@ impl Inst {
         }
     }
 
-    /// Sets the entry of every value operand if `on`; that of [`Val::NONE`] may be set too.
+    /// Sets the entry of every value operand to 1 if `on`; that of [`Val::NONE`] may be set too.
     #[inline(always)]
-    pub(crate) fn mark_operands(&self, on: bool, table: &mut ValTable<bool>) {
+    pub(crate) fn mark_operands(&self, on: bool, table: &mut ValTable<u16>) {
+        let on = u16::from(on);
         let shape = self.op.shape();
         let none = shape as u8 == Shape::None as u8;
         table[if none { Val::NONE.index() } else { self.a.index() }] |= on;

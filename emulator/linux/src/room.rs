@@ -5,13 +5,17 @@
 //! (`vm.mmap_rnd_bits`), with a stack limit of terabytes and with the layout of old kernels, which
 //! an unlimited stack asks for as well.
 
+use std::io::Read;
 use std::ops::Range;
 
 use crate::Abi;
 
 /// The host's mappings in a guest's areas, by `/proc/self/maps`. Meant for a process without a guest.
 pub fn taken() -> std::io::Result<Vec<Range<u64>>> {
-    Ok(overlaps(&std::fs::read_to_string("/proc/self/maps")?))
+    // With room, since the kernel writes it out anew for each read.
+    let mut maps = String::with_capacity(1 << 14);
+    std::fs::File::open("/proc/self/maps")?.read_to_string(&mut maps)?;
+    Ok(overlaps(&maps))
 }
 
 fn overlaps(maps: &str) -> Vec<Range<u64>> {

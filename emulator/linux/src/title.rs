@@ -5,6 +5,8 @@
 //! `ps`, `pgrep -f` and programs that overwrite their arguments then work between guests as
 //! natively.
 
+use std::io::Read;
+
 use crate::Process;
 
 /// `struct prctl_mm_map` of `PR_SET_MM_MAP`.
@@ -49,7 +51,10 @@ pub fn name_of(tid: i32) -> [u8; 16] {
 /// Shows the guest's arguments and environment as the host process's. A kernel without
 /// `CONFIG_CHECKPOINT_RESTORE` refuses; others then see the host's.
 pub fn set_arguments(p: &Process) {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let mut stat = String::with_capacity(1 << 10);
+    if let Ok(mut file) = std::fs::File::open("/proc/self/stat") {
+        let _ = file.read_to_string(&mut stat);
+    }
     let Some(mut map) = addresses(&stat) else { return };
     // SAFETY: changes nothing: it asks where the heap ends.
     map.brk = unsafe { libc::syscall(libc::SYS_brk, 0) } as u64;

@@ -43,6 +43,9 @@ macro_rules! host_has {
     };
 }
 
+/// More than the decoder has instruction codes.
+const CODES: usize = 5120;
+
 impl Level {
     /// All models, oldest first.
     pub const ALL: [Level; 3] = [Level::V1, Level::V2, Level::V3];
@@ -106,7 +109,19 @@ impl Level {
     /// Whether the model has the instruction. Says yes of instructions that are in no model: the
     /// lifter does not know those.
     pub(crate) fn has(self, i: &Instruction) -> bool {
-        i.cpuid_features().iter().all(|f| self.has_feature(*f))
+        static ANSWERS: [AtomicU8; CODES] = [const { AtomicU8::new(0) }; CODES];
+        let answer = || i.cpuid_features().iter().all(|f| self.has_feature(*f));
+        let Some(known) = ANSWERS.get(i.code() as usize) else { return answer() };
+        // A level is at least 1.
+        let yes = (self as u8) << 1 | 1;
+        match known.load(Ordering::Relaxed) {
+            n if n | 1 == yes => n == yes,
+            _ => {
+                let has = answer();
+                known.store(yes & !u8::from(!has), Ordering::Relaxed);
+                has
+            }
+        }
     }
 
     fn has_feature(self, feature: F) -> bool {

@@ -10,7 +10,7 @@ use crate::blocks::{Code, Entry, Trust};
 use crate::instrument::Verdict;
 
 /// Executions of a block by tier 0 before it is compiled.
-const WARM: u16 = 8;
+const WARM: u16 = 16;
 
 /// The same for a block that is compared each time.
 const WARM_IF_COMPARED: u16 = 256;

@@ -8,8 +8,9 @@ use crate::{Block, Inst, Op, Operand, Target, Val};
 /// Buffers of the backward sweep.
 #[derive(Debug)]
 pub(super) struct Dead {
-    /// Per op: its result is used, or it has an effect.
-    live: Box<ValTable<bool>>,
+    /// Per op: not 0 if its result is used, or it has an effect. Not `bool`: a table of that size is
+    /// fresh from the system.
+    live: Box<ValTable<u16>>,
     /// Per op: its number after the removal.
     number: Box<ValTable<u16>>,
     /// Vector ops may trap.
@@ -18,7 +19,7 @@ pub(super) struct Dead {
 
 impl Default for Dead {
     fn default() -> Dead {
-        Dead { live: val_table(vec![false; 1 << 16]), number: number_table(), vector_traps: false }
+        Dead { live: val_table(vec![0; 1 << 16]), number: number_table(), vector_traps: false }
     }
 }
 
@@ -85,12 +86,12 @@ fn definition(i: &Inst, live: &mut FlagMask) -> Definition {
 impl Dead {
     pub fn run(&mut self, block: &mut Block, target: &(impl Target + ?Sized)) {
         let n = block.insts.len();
-        self.live[..n].fill(false);
+        self.live[..n].fill(0);
         // Flags somebody may read after the current op.
         let mut flags = ALL;
         for at in (0..n).rev() {
             let i = block.insts[at];
-            let used = self.live[at];
+            let used = self.live[at] != 0;
             let keep = match CLASSES[i.op as usize] {
                 Class::Pure => used,
                 Class::Effect => true,
@@ -106,7 +107,7 @@ impl Dead {
                     keep
                 }
             };
-            self.live[at] = keep;
+            self.live[at] = u16::from(keep);
             // Read again: the kept flags may have been dropped.
             block.insts[at].mark_operands(keep, &mut self.live);
         }
@@ -121,7 +122,7 @@ impl Dead {
             // An op that goes is overwritten by the next one that stays.
             block.insts[usize::from(to)] = i;
             self.number[at] = to;
-            to += u16::from(self.live[at]);
+            to += self.live[at];
         }
         block.insts.truncate(usize::from(to));
         for insn in &mut block.insns {
