@@ -1,19 +1,21 @@
 //! Whose turn it is: fair shares of the run thread, in guest instructions.
 //!
-//! The runnable thread that has used least runs next. One that has waited keeps a small credit, so it
-//! goes on at once when it is woken; in the middle of the waker's slice, as a processor does that is
-//! woken up to. Programs count on this: a thread that gives up a lock and takes it again a moment
-//! later would else have it whenever the others look.
+//! The runnable thread that has used least runs next. One that has waited keeps a small credit, and now
+//! and then the thread that wakes it makes room for it at once, in the middle of its slice. Programs
+//! count on this: a thread that gives up a lock and takes it again a moment later would else have it
+//! whenever the others look. Not each time: threads that hand each other work do it in batches.
 
 /// Instructions before another thread gets its turn: some 100 µs, so that one that spins until
 /// another has done something does not spin for long.
 pub const SLICE: u64 = 1 << 17;
 /// How far below the others a thread that has waited may be.
 const CREDIT: u64 = SLICE;
-/// By how much the running thread must have used more than one that becomes ready to make room in the
-/// middle of its slice: else threads that wake each other for every little thing do nothing but that.
-/// The other may catch up then: to take a lock it may have to wait and be woken several times.
-const MARGIN: u64 = SLICE / 16;
+/// What a thread uses at least before it makes room, in the middle of its slice, for one that becomes ready
+/// and has used less: else threads that wake each other for every little thing do nothing but that.
+const STRETCH: u64 = SLICE / 4;
+/// How much the other may use then before it has to make room itself: to take a lock it may have to wait
+/// and be woken several times.
+const VISIT: u64 = SLICE / 16;
 /// What a stop of the guest counts, a system call for the most part: threads that make only calls use
 /// time too.
 const STOP: u64 = 1 << 9;
@@ -27,14 +29,20 @@ pub struct Share {
     used: u64,
     /// When it last gave up its turn: among equals who has waited longest is next.
     since: u64,
-    /// It catches up with one that made room for it.
-    catches_up: bool,
+    /// Up to what it may use before it makes room for the one that made room for it.
+    visit: u64,
+    /// Up to what it makes no room for others.
+    stretch: u64,
 }
 
 impl Share {
     /// The share of a thread that this one starts: no less is used up, so the starter goes on.
     pub fn of_new(self) -> Share {
-        Share { used: 0, catches_up: false, ..self }
+        Share { used: 0, visit: 0, stretch: 0, ..self }
+    }
+
+    fn key(&self) -> (u64, u64) {
+        (self.spent, self.since)
     }
 
     /// Instructions left of its slice.
@@ -75,18 +83,22 @@ impl Turns {
         for (i, share) in ready {
             share.spent = share.spent.max(self.floor.saturating_sub(CREDIT));
             if i == current && share.used > 0 && share.left() > 0 {
-                running = Some(share.spent);
-            }
-            if best.as_ref().is_none_or(|(_, b)| (share.spent, share.since) < (b.spent, b.since)) {
+                running = Some(share);
+            } else if best.as_ref().is_none_or(|(_, b)| share.key() < b.key()) {
                 best = Some((i, share));
             }
         }
-        let (i, share) = best?;
-        self.floor = self.floor.max(share.spent);
-        let Some(spent) = running.filter(|_| i != current) else { return Some(i) };
-        let margin = if share.catches_up { 0 } else { MARGIN };
-        share.catches_up = spent > share.spent + margin;
-        Some(if share.catches_up { i } else { current })
+        let least = best.as_ref().map(|(_, share)| share.spent).into_iter();
+        let least = least.chain(running.as_ref().map(|share| share.spent)).min()?;
+        self.floor = self.floor.max(least);
+        let (Some(running), Some((i, share))) = (&mut running, &mut best) else {
+            return best.map(|(i, _)| i).or(Some(current));
+        };
+        if share.spent + VISIT < running.spent && running.stretch <= running.spent {
+            running.stretch = running.spent + STRETCH;
+            share.visit = share.spent + VISIT;
+        }
+        Some(if share.spent < share.visit.min(running.spent) { *i } else { current })
     }
 
     /// `share` gives way: it counts as having used as much as any of the others.
@@ -128,12 +140,25 @@ mod tests {
     }
 
     #[test]
-    fn a_slice_is_not_cut_without_need() {
+    fn room_is_made_now_and_then() {
         let (mut turns, mut shares) = (Turns::default(), [Share::default(); 2]);
         assert_eq!(pick(&mut turns, &mut shares, &[0, 1], 0), 0);
-        shares[0].count(MARGIN - STOP);
+        shares[0].count(VISIT - STOP);
         assert_eq!(pick(&mut turns, &mut shares, &[0, 1], 0), 0);
         shares[0].count(1);
+        // Thread 1 waits and is woken again and again.
+        let mut times = 0;
+        while pick(&mut turns, &mut shares, &[0, 1], 0) == 1 {
+            shares[1].count(100);
+            shares[1].end(times);
+            assert_eq!(pick(&mut turns, &mut shares, &[0], 1), 0);
+            shares[0].count(1);
+            times += 1;
+        }
+        assert!((VISIT / STOP / 2..=VISIT / STOP).contains(&times), "{times}");
+        shares[0].count(STRETCH / 2);
+        assert_eq!(pick(&mut turns, &mut shares, &[0, 1], 0), 0);
+        shares[0].count(STRETCH / 2);
         assert_eq!(pick(&mut turns, &mut shares, &[0, 1], 0), 1);
     }
 
