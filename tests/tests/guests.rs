@@ -154,6 +154,17 @@ fn structs() {
     check("structs", include_str!("../guests/structs.c"));
 }
 
+#[test]
+fn pointers() {
+    let source = include_str!("../guests/pointers.c");
+    let dir = TempDir::new();
+    for width in BOTH {
+        let exe = compile(&dir, "pointers", source, width, &[]);
+        let log = dir.path().join("host.log");
+        Case::new([&exe]).host(["--log-file".as_ref(), log.as_os_str()]).same_as_native();
+    }
+}
+
 /// At fixed addresses, which the frames hold.
 #[test]
 fn frames() {

@@ -203,6 +203,9 @@ pub fn set_alt_stack(p: &mut Process, new: AltStack) -> Result<(), Errno> {
     if alt.size != 0 && alt.contains(sp) {
         return Err(Errno::EPERM);
     }
+    if *alt == new {
+        return Ok(());
+    }
     let mode = new.flags & !SS_AUTODISARM;
     if !matches!(mode, 0 | SS_DISABLE | SS_ONSTACK) {
         return Err(Errno::EINVAL);

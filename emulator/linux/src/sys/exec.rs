@@ -52,6 +52,8 @@ fn exec(ctx: &mut SyscallContext<'_>, path: Vec<u8>, argv: u64, envp: u64) -> Sy
         return Err(Errno::ENOENT);
     }
     let path = own_exe(ctx, path);
+    // The kernel looks for the file first.
+    std::fs::metadata(std::ffi::OsStr::from_bytes(&path)).map_err(|e| Errno::of(&e))?;
     let request =
         LoadRequest { path, argv: read_strings(ctx, argv)?, envp: read_strings(ctx, envp)? };
     let limit = ctx.process.limits.stack();

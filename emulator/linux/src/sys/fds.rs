@@ -68,6 +68,16 @@ pub fn check(fd: u64) -> Result<(), Errno> {
     if is_reserved(fd as i32) { Err(Errno::EBADF) } else { Ok(()) }
 }
 
+/// EBADF for a descriptor argument that is the host's or is not open.
+pub fn check_open(fd: u64) -> Result<(), Errno> {
+    check(fd)?;
+    // SAFETY: F_GETFD only asks.
+    match unsafe { libc::fcntl(fd as i32, libc::F_GETFD) } {
+        -1 => Err(Errno::EBADF),
+        _ => Ok(()),
+    }
+}
+
 /// The reserved descriptors from `first` to `last`, in order.
 pub fn reserved_between(first: u32, last: u32) -> Vec<u32> {
     let set = RESERVED.read().unwrap_or_else(|e| e.into_inner());

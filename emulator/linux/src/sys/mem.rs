@@ -44,7 +44,13 @@ pub fn mmap2(ctx: &mut SyscallContext<'_>) -> SysResult {
 fn map(ctx: &mut SyscallContext<'_>, args: [u64; 6]) -> SysResult {
     let [addr, len, prot, flags, fd, offset] = args;
     let flags = flags as i32;
-    if !offset.is_multiple_of(PAGE) || len == 0 {
+    if !offset.is_multiple_of(PAGE) {
+        return Err(Errno::EINVAL);
+    }
+    if flags & libc::MAP_ANONYMOUS == 0 {
+        fds::check_open(fd)?;
+    }
+    if len == 0 {
         return Err(Errno::EINVAL);
     }
     let shared = match flags & libc::MAP_TYPE {
@@ -52,12 +58,7 @@ fn map(ctx: &mut SyscallContext<'_>, args: [u64; 6]) -> SysResult {
         libc::MAP_SHARED | libc::MAP_SHARED_VALIDATE => true,
         _ => return Err(Errno::EINVAL),
     };
-    let file = if flags & libc::MAP_ANONYMOUS != 0 {
-        None
-    } else {
-        fds::check(fd)?;
-        Some((fd as i32, offset))
-    };
+    let file = if flags & libc::MAP_ANONYMOUS != 0 { None } else { Some((fd as i32, offset)) };
     let place = if flags & libc::MAP_FIXED_NOREPLACE != 0 {
         Place::FixedNoReplace(addr)
     } else if flags & libc::MAP_FIXED != 0 {

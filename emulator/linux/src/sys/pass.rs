@@ -8,44 +8,50 @@ use crate::sys::{SyscallContext, fds};
 use crate::{Abi, Errno};
 
 /// The most array elements a call takes: above `UIO_MAXIOV` and the largest `nfds` that makes
-/// sense; a bound on what the host allocates for the guest.
+/// sense; a bound on what the host allocates for the guest. For more the kernel has an error.
 const MAX_ELEMENTS: u64 = 1 << 16;
+
+/// What the host kernel gets for an address the guest cannot have: one no program can have. Whether
+/// and when it says EFAULT is for the kernel to decide, which looks at other arguments first.
+pub const NOWHERE: u64 = 0xffff_8000_0000_0000;
 
 /// Prepares host call `number` with the guest's arguments.
 pub fn prepare(ctx: &mut SyscallContext<'_>, number: i64) -> Result<HostCall, Errno> {
     let mut call = HostCall::new(number, ctx.args);
     for (i, &kind) in ctx.row.args.iter().enumerate() {
         let value = ctx.args[i];
-        match kind {
-            Arg::Fd | Arg::DirFd => fds::check(value)?,
-            Arg::Path | Arg::Str | Arg::Addr => check_start(ctx, value)?,
+        let count = |n: u8| ctx.args[usize::from(n)];
+        let checked = match kind {
+            Arg::Fd | Arg::DirFd => fds::check(value),
+            Arg::Path | Arg::Str | Arg::Addr => check_start(ctx, value),
             Arg::BufIn(len) => {
-                let len = usize::from(len);
-                call.args[len] = clamp(ctx, value, ctx.args[len])?;
+                clamp(ctx, value, count(len)).map(|n| call.args[usize::from(len)] = n)
             }
-            Arg::BufOut(len) => {
-                let len = usize::from(len);
-                call.args[len] = clamp(ctx, value, ctx.args[len])?;
-                ctx.prepare_write(value, call.args[len])?;
-            }
-            Arg::In(s) => structure(ctx, &mut call, i, s, 1, CopyBack::Never, true)?,
-            Arg::Out(s) => structure(ctx, &mut call, i, s, 1, CopyBack::Success, false)?,
-            Arg::InOut(s) => structure(ctx, &mut call, i, s, 1, CopyBack::Success, true)?,
-            Arg::Left(s) => structure(ctx, &mut call, i, s, 1, CopyBack::Interrupted, false)?,
+            Arg::BufOut(len) => clamp(ctx, value, count(len)).and_then(|n| {
+                call.args[usize::from(len)] = n;
+                ctx.prepare_write(value, n)
+            }),
+            Arg::In(s) => structure(ctx, &mut call, i, s, 1, CopyBack::Never, true),
+            Arg::Out(s) => structure(ctx, &mut call, i, s, 1, CopyBack::Success, false),
+            Arg::InOut(s) => structure(ctx, &mut call, i, s, 1, CopyBack::Success, true),
+            Arg::Left(s) => structure(ctx, &mut call, i, s, 1, CopyBack::Interrupted, false),
             Arg::InArray(s, len) => {
-                let count = ctx.args[usize::from(len)];
-                structure(ctx, &mut call, i, s, count, CopyBack::Never, true)?;
+                structure(ctx, &mut call, i, s, count(len), CopyBack::Never, true)
             }
             Arg::OutArray(s, len) => {
-                let count = ctx.args[usize::from(len)];
-                structure(ctx, &mut call, i, s, count, CopyBack::Count, false)?;
+                structure(ctx, &mut call, i, s, count(len), CopyBack::Count, false)
             }
             Arg::InOutArray(s, len) => {
-                let count = ctx.args[usize::from(len)];
-                structure(ctx, &mut call, i, s, count, CopyBack::Success, true)?;
+                structure(ctx, &mut call, i, s, count(len), CopyBack::Success, true)
             }
-            Arg::Tid => call.args[i] = thread_id(ctx, value),
-            Arg::Timer => call.args[i] = timer_id(ctx, value)?,
+            Arg::Tid => {
+                call.args[i] = thread_id(ctx, value);
+                Ok(())
+            }
+            Arg::Timer => {
+                call.args[i] = timer_id(ctx, value);
+                Ok(())
+            }
             Arg::Int
             | Arg::UInt
             | Arg::Long
@@ -56,7 +62,11 @@ pub fn prepare(ctx: &mut SyscallContext<'_>, number: i64) -> Result<HostCall, Er
             | Arg::Pid
             | Arg::Id
             | Arg::OldId
-            | Arg::Signal => {}
+            | Arg::Signal => Ok(()),
+        };
+        match checked {
+            Err(Errno::EFAULT) => call.args[i] = NOWHERE,
+            other => other?,
         }
     }
     Ok(call)
@@ -110,8 +120,10 @@ pub fn direct(ctx: &mut SyscallContext<'_>) -> Option<Result<(), Errno>> {
             | Arg::OldId
             | Arg::Signal => Ok(()),
         };
-        if let Err(e) = checked {
-            return Some(Err(e));
+        match checked {
+            Ok(()) => {}
+            Err(Errno::EFAULT) => ctx.args[i] = NOWHERE,
+            Err(e) => return Some(Err(e)),
         }
     }
     Some(Ok(()))
@@ -129,7 +141,7 @@ fn same(
         return Ok(());
     }
     if count > MAX_ELEMENTS {
-        return Err(Errno::EINVAL);
+        return Err(Errno::EFAULT);
     }
     let len = count * s.host_size as u64;
     if fills { ctx.prepare_write(at, len) } else { ctx.check_range(at, len) }
@@ -140,9 +152,9 @@ fn thread_id(ctx: &mut SyscallContext<'_>, id: u64) -> u64 {
     if id == 0 { ctx.thread().tid as u64 } else { id }
 }
 
-/// The host's id of a timer.
-fn timer_id(ctx: &SyscallContext<'_>, id: u64) -> Result<u64, Errno> {
-    ctx.process.timers.get(id as i32).map(|t| t.host as u64).ok_or(Errno::EINVAL)
+/// The host's id of a timer; one that no timer has if there is none.
+fn timer_id(ctx: &SyscallContext<'_>, id: u64) -> u64 {
+    ctx.process.timers.get(id as i32).map_or(u64::MAX, |t| t.host as u64)
 }
 
 /// A string or another address of unknown length: its start lies in the guest, and nothing of the
@@ -178,7 +190,7 @@ fn structure(
         return Ok(());
     }
     if count > MAX_ELEMENTS {
-        return Err(Errno::EINVAL);
+        return Err(Errno::EFAULT);
     }
     let len = count * ctx.size_of(shape) as u64;
     if back == CopyBack::Never {

@@ -74,7 +74,11 @@ pub fn waitid(ctx: &mut SyscallContext<'_>) -> Result<HostCall, Errno> {
     let at = out.as_mut_ptr() as u64;
     let args = [kind, id, at, options, at + 8 * INFO_WORDS as u64, 0];
     Ok(HostCall::new(libc::SYS_waitid, args).then(move |ctx, result| {
-        let r = result?;
+        // Without a child the fields are cleared.
+        let r = match result {
+            Err(Errno::ECHILD) => Err(Errno::ECHILD),
+            other => Ok(other?),
+        };
         let raw = bytes(&out);
         let mut info = [0; 128];
         info.copy_from_slice(&raw[..128]);
@@ -90,7 +94,7 @@ pub fn waitid(ctx: &mut SyscallContext<'_>) -> Result<HostCall, Errno> {
             };
             ctx.write(info_at, &info.to_guest(ctx.abi)[..len])?;
         }
-        Ok(r)
+        r
     }))
 }
 

@@ -25,22 +25,28 @@ const TCP_ZEROCOPY_RECEIVE: i32 = 35;
 
 /// Makes ready what the kernel writes to a socket address buffer: as much as the guest's length
 /// word says. Without an address the length is not looked at.
-fn address_out(ctx: &mut SyscallContext<'_>, addr: u64, len_at: u64) -> Result<(), Errno> {
-    if addr == 0 {
-        return pass::check_start(ctx, len_at);
+fn address_out(ctx: &mut SyscallContext<'_>, addr: u64, len_at: u64) -> Result<u64, Errno> {
+    let mut check = || {
+        if addr == 0 {
+            return pass::check_start(ctx, len_at);
+        }
+        let len = ctx.read_u32(len_at)?;
+        // The kernel refuses a negative length without a look at the address.
+        if (len as i32) >= 0 {
+            ctx.prepare_write(addr, u64::from(len))?;
+        }
+        ctx.prepare_write(len_at, 4)
+    };
+    match check() {
+        Err(Errno::EFAULT) => Ok(pass::NOWHERE),
+        other => other.map(|()| len_at),
     }
-    let len = ctx.read_u32(len_at)?;
-    if (len as i32) < 0 {
-        return Err(Errno::EINVAL);
-    }
-    ctx.prepare_write(addr, u64::from(len))?;
-    ctx.prepare_write(len_at, 4)
 }
 
 fn with_address(ctx: &mut SyscallContext<'_>, number: i64) -> Result<HostCall, Errno> {
     fds::check(ctx.args[0])?;
-    address_out(ctx, ctx.args[1], ctx.args[2])?;
-    let [fd, addr, len, flags, ..] = ctx.args;
+    let len = address_out(ctx, ctx.args[1], ctx.args[2])?;
+    let [fd, addr, _, flags, ..] = ctx.args;
     Ok(HostCall::new(number, [fd, addr, len, flags, 0, 0]))
 }
 
@@ -66,9 +72,9 @@ pub fn getpeername(ctx: &mut SyscallContext<'_>) -> Result<HostCall, Errno> {
 
 /// `recvfrom`.
 pub fn recvfrom(ctx: &mut SyscallContext<'_>) -> Result<HostCall, Errno> {
-    let call = pass::prepare(ctx, libc::SYS_recvfrom)?;
+    let mut call = pass::prepare(ctx, libc::SYS_recvfrom)?;
     if ctx.args[4] != 0 {
-        address_out(ctx, ctx.args[4], ctx.args[5])?;
+        call.args[5] = address_out(ctx, ctx.args[4], ctx.args[5])?;
     }
     Ok(call)
 }
@@ -263,15 +269,15 @@ pub fn recvmmsg(ctx: &mut SyscallContext<'_>) -> Result<HostCall, Errno> {
     let timeout_host = timeout.as_ref().map_or(0, Buffer::address);
     let args = [fd, host.as_mut_ptr() as u64, messages.len() as u64, flags, timeout_host, 0];
     Ok(HostCall::new(libc::SYS_recvmmsg, args).then(move |ctx, result| {
-        if let Some(t) = &timeout {
-            let raw: Vec<u8> = t.host.iter().flat_map(|w| w.to_le_bytes()).collect();
-            ctx.write_struct(timeout_at, shape, &raw)?;
-        }
         let received = result?;
         for (i, m) in messages.iter_mut().enumerate().take(received as usize) {
             m.host.copy_from_slice(&host[MMSG_WORDS * i..][..7]);
             m.received(ctx)?;
             write_len(ctx, guest, i, &host)?;
+        }
+        if let (Some(t), 1..) = (&timeout, received) {
+            let raw: Vec<u8> = t.host.iter().flat_map(|w| w.to_le_bytes()).collect();
+            ctx.write_struct(timeout_at, shape, &raw)?;
         }
         Ok(received)
     }))
@@ -294,7 +300,7 @@ pub fn setsockopt(ctx: &mut SyscallContext<'_>) -> Result<HostCall, Errno> {
     if (len as i32) < 0 {
         return Err(Errno::EINVAL);
     }
-    ctx.check_range(value, len)?;
+    let len = pass::clamp(ctx, value, len)?;
     let call = |value: u64, len: u64| {
         HostCall::new(libc::SYS_setsockopt, [fd, level, option, value, len, 0])
     };

@@ -389,7 +389,7 @@ pub static ROWS: &[Row] = &[
     pass("time", 201, 13, &[Out(&LONG)]),
     row("futex", 202, 240, &[Addr, Int, UInt, Addr, Addr, UInt], Host(futex::futex)).waits(Sys),
     pass("sched_setaffinity", 203, 241, &[Tid, UInt, BufIn(1)]),
-    pass("sched_getaffinity", 204, 242, &[Tid, UInt, BufOut(1)]),
+    row("sched_getaffinity", 204, 242, &[Tid, UInt, BufOut(1)], Host(thread::sched_getaffinity)),
     row("set_thread_area", 205, 243, &[Addr], Call(thread::set_thread_area)),
     row("io_setup", 206, 245, &[UInt, Addr], Call(aio::io_setup)),
     row("io_destroy", 207, 246, &[ULong], Call(aio::io_destroy)),

@@ -1,8 +1,36 @@
 //! Thread calls: ids, thread-local storage, turns.
 
 use crate::segments::{self, UserDesc};
-use crate::sys::SyscallContext;
+use crate::sys::host_call::HostCall;
+use crate::sys::{SyscallContext, pass};
 use crate::{Abi, Errno, SysResult};
+
+/// `sched_getaffinity`. A 32-bit guest's set may end in half a word of the host's.
+pub fn sched_getaffinity(ctx: &mut SyscallContext<'_>) -> Result<HostCall, Errno> {
+    let mut call = pass::prepare(ctx, libc::SYS_sched_getaffinity)?;
+    if ctx.abi == Abi::X86_64 {
+        return Ok(call);
+    }
+    /// More than the kernel has processors for.
+    const MOST: u64 = 1 << 13;
+    let [_, len, guest, ..] = ctx.args;
+    if !len.is_multiple_of(4) {
+        return Err(Errno::EINVAL);
+    }
+    let mut set = vec![0u64; len.min(MOST).div_ceil(8) as usize];
+    call.args[1] = set.len() as u64 * 8;
+    call.args[2] = set.as_mut_ptr() as u64;
+    Ok(call.then(move |ctx, result| {
+        let bytes: Vec<u8> = set.iter().flat_map(|w| w.to_le_bytes()).collect();
+        let count = result?.min(len);
+        let (fits, rest) = bytes.split_at(count as usize);
+        if rest.iter().any(|&b| b != 0) {
+            return Err(Errno::EINVAL);
+        }
+        ctx.write(guest, fits)?;
+        Ok(count)
+    }))
+}
 
 /// `modify_ldt`. Its result is an `int` also where results are wider.
 pub fn modify_ldt(ctx: &mut SyscallContext<'_>) -> SysResult {
