@@ -74,6 +74,11 @@ fn code_mapped_twice() {
 }
 
 #[test]
+fn awaited_signals() {
+    check("awaited", include_str!("../guests/awaited.c"));
+}
+
+#[test]
 fn processes() {
     check("processes", include_str!("../guests/processes.c"));
 }

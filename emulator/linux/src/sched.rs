@@ -5,7 +5,7 @@
 //! has completed interrupts the slice in progress.
 
 use crate::companion::{Companion, Completions};
-use crate::signal::{bit, deliver, host};
+use crate::signal::{deliver, host};
 use crate::sys::time::Deadline;
 use crate::sys::{HostCall, Row, SyscallContext, finish, host_call};
 use crate::turns::Turns;
@@ -452,7 +452,7 @@ impl Process {
 
     /// The thread a process-directed signal goes to: the current one if it takes it.
     pub fn signal_target(&self, signal: i32) -> usize {
-        let takes = |i: &usize| self.threads[*i].signals.blocked & bit(signal) == 0;
+        let takes = |i: &usize| self.threads[*i].signals.takes(signal);
         if takes(&self.current) {
             return self.current;
         }

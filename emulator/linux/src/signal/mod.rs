@@ -218,9 +218,14 @@ impl ThreadSignals {
         self.pending.iter().any(|s| bit(s.signal()) & self.blocked == 0)
     }
 
+    /// Whether the thread takes a signal as it comes: not blocked, or its call waits for it.
+    pub fn takes(&self, signal: i32) -> bool {
+        bit(signal) & (!self.blocked | self.awaited) != 0
+    }
+
     /// Whether a signal waits that ends a call in progress.
     pub fn ends_call(&self) -> bool {
-        self.pending.iter().any(|s| bit(s.signal()) & (!self.blocked | self.awaited) != 0)
+        self.pending.iter().any(|s| self.takes(s.signal()))
     }
 }
 
