@@ -99,6 +99,17 @@ static void files(int fd)
 	map->fm_length = -1;
 	wrote("fiemap", ioctl(fd, FS_IOC_FIEMAP, map) ? 1 : 0);
 	wrote("block size", ioctl(fd, FIGETBSZ, fresh()));
+	/* A range to copy, which the file system may refuse; a length that points past the memory. */
+	struct file_dedupe_range *copies = fresh();
+	memset(copies, 0, 64);
+	copies->dest_count = 1;
+	copies->info[0].dest_fd = fd;
+	wrote("no copies", ioctl(fd, FIDEDUPERANGE, copies));
+	copies->dest_count = 0;
+	wrote("none", ioctl(fd, FIDEDUPERANGE, copies));
+	copies->reserved1 = 1;
+	wrote("reserved", ioctl(fd, FIDEDUPERANGE, copies));
+	wrote("clone", ioctl(-1, FICLONERANGE, fresh()));
 	wrote("flags", ioctl(fd, FS_IOC_GETFLAGS, fresh()) ? 1 : 0);
 }
 

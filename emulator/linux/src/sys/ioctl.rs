@@ -32,6 +32,8 @@ enum Argument {
     WriteTime,
     /// `struct fiemap` with its extents behind it.
     Extents,
+    /// `struct file_dedupe_range` with its places behind it.
+    Copies,
 }
 
 use Argument::*;
@@ -77,6 +79,11 @@ const REQUESTS: &[(u32, Argument)] = &[
     (0x4008_7602, Read(4)), (0x8008_1270, Write(4)), (0x4008_1271, Read(4)),
     (0x8008_1272, Write(8)),
     (0x4004_9409, Value), (0xc020_660b, Extents),
+    (0x801c_581f, Write(28)), (0x401c_5820, Read(28)),
+    (0x8100_9431, Write(256)), (0x4100_9432, Read(256)),
+    // File systems as a whole, copies.
+    (0xc004_5877, Value), (0xc004_5878, Value), (0xc018_5879, Both(24)), (0x9408, Value),
+    (0x4020_940d, Read(32)), (0xc018_9436, Copies),
     // TUN devices: the number says `int`, the kernel transfers an interface request.
     (0x4004_54ca, Interface), (0x8004_54d2, Interface),
     (0x4004_54cb, Value), (0x4004_54cc, Value), (0x4004_54cd, Value), (0x4004_54ce, Value),
@@ -102,16 +109,22 @@ const PLAIN_DRIVERS: &[u8] = &[
     b'I', // inotify
     b'R', // random
     b'T', // terminals, timerfd
-    b'X', // file system freeze and trim
     b'f', // file attributes
     b'k', // SPI
     b'p', // real-time clock
     b'v', // file versions
     b'w', // pseudo terminals of other kinds
-    0x94, // clone and dedupe
     0xb7, // namespaces
     0x99, // watches
     0xa8, // pidfd
+];
+
+/// Requests to these drivers that do hold pointers, or data of a length of their own behind them.
+#[rustfmt::skip]
+const NOT_PLAIN: &[u32] = &[
+    0x4030_4580, 0x402c_4580, // EVIOCSFF, in either ABI
+    0x4080_6685, 0xc004_6686, 0xc028_6687, // fs-verity
+    0xc050_6617, 0xc009_6616, // fscrypt: a key, a policy
 ];
 
 const DIRECTION_WRITE: u32 = 1;
@@ -123,7 +136,7 @@ fn argument(request: u32) -> Option<Argument> {
         return Some(a);
     }
     let (direction, size, driver) = (request >> 30, request >> 16 & 0x3fff, (request >> 8) as u8);
-    if !PLAIN_DRIVERS.contains(&driver) {
+    if !PLAIN_DRIVERS.contains(&driver) || NOT_PLAIN.contains(&request) {
         return None;
     }
     match direction {
@@ -166,6 +179,11 @@ pub fn ioctl(ctx: &mut SyscallContext<'_>) -> Result<HostCall, Errno> {
             // fm_extent_count; an extent has 56 bytes.
             let count = u64::from(ctx.read_u32(arg.saturating_add(24))?);
             ctx.prepare_write(arg, 32 + 56 * count)?;
+        }
+        Copies => {
+            // dest_count; a place has 32 bytes.
+            let count = u64::from(ctx.read_u32(arg.saturating_add(16))? as u16);
+            ctx.prepare_write(arg, 24 + 32 * count)?;
         }
     }
     Ok(call)
@@ -265,6 +283,9 @@ mod tests {
         // Encoded: TIOCGPTN and TCGETS2.
         assert_eq!(argument(0x8004_5430), Some(Write(4)));
         assert_eq!(argument(0x802c_542a), Some(Write(44)));
+        // FS_IOC_FSGETXATTR, FICLONERANGE.
+        assert_eq!(argument(0x801c_581f), Some(Write(28)));
+        assert_eq!(argument(0x4020_940d), Some(Read(32)));
         assert_eq!(argument(0x894c), Some(Value), "SIOCGSKNS: the result is a descriptor");
         // SIOCGSTAMP_NEW, SIOCGSTAMPNS_NEW: times of 64 bits in either guest.
         assert_eq!(argument(0x8010_8906), Some(Write(16)));
@@ -273,8 +294,10 @@ mod tests {
 
     #[test]
     fn requests_with_pointers_inside_are_refused() {
-        // SG_IO, KVM_CREATE_VM, USBDEVFS_SUBMITURB, SIOCETHTOOL.
-        for request in [0x2285, 0xae01, 0x8038_550a, 0x8946] {
+        // SG_IO, KVM_CREATE_VM, USBDEVFS_SUBMITURB, SIOCETHTOOL, XFS_IOC_FSBULKSTAT,
+        // FS_IOC_ENABLE_VERITY, EVIOCSFF, BTRFS_IOC_SNAP_CREATE_V2.
+        let others = [0xc020_5865, 0x4080_6685, 0x4030_4580, 0x5000_9417];
+        for request in [0x2285, 0xae01, 0x8038_550a, 0x8946].into_iter().chain(others) {
             assert_eq!(argument(request), None, "{request:#x}");
         }
     }
