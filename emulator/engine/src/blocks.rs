@@ -246,7 +246,8 @@ impl BlockMap {
     pub fn new() -> BlockMap {
         BlockMap {
             by_pc: PcMap::default(),
-            entries: Vec::new(),
+            // Room for those of a short run, which costs nothing until it is used.
+            entries: Vec::with_capacity(1 << 12),
             free: Vec::new(),
             by_page: PcMap::default(),
             // Zeroed memory fresh from the system.
