@@ -27,6 +27,15 @@ static void *spins(void *unused)
 	return unused;
 }
 
+static void *signals(void *other)
+{
+	while (busy) {
+		pthread_kill(*(pthread_t *)other, SIGUSR1);
+		usleep(1000);
+	}
+	return 0;
+}
+
 static int waits(int how, const sigset_t *none, const sigset_t *usual)
 {
 	struct epoll_event event;
@@ -66,5 +75,18 @@ int main(void)
 		printf("%d: %d %d %d\n", how, result, result == -1 ? error : 0, handled);
 		waitpid(child, 0, 0);
 	}
+	/* Signals for this thread still end its calls. */
+	int ends[2];
+	char byte;
+	pthread_t thread, self = pthread_self();
+	action.sa_handler = on_signal;
+	sigaction(SIGUSR1, &action, 0);
+	pipe(ends);
+	busy = 1;
+	pthread_create(&thread, 0, signals, &self);
+	int result = read(ends[0], &byte, 1), error = errno;
+	busy = 0;
+	pthread_join(thread, 0);
+	printf("%d %d\n", result, error);
 	return 0;
 }

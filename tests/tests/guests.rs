@@ -75,7 +75,12 @@ fn code_mapped_twice() {
 
 #[test]
 fn awaited_signals() {
-    check("awaited", include_str!("../guests/awaited.c"));
+    let source = include_str!("../guests/awaited.c");
+    check("awaited", source);
+    // Nor is a companion that took a signal mistaken for a thread of a plugin.
+    let dir = TempDir::new();
+    let exe = compile(&dir, "awaited", source, Width::W64, &["-pthread"]);
+    Case::new([&exe]).dir(dir.path()).host(["--plugins", "syscalls"]).same_as_native();
 }
 
 #[test]

@@ -250,13 +250,14 @@ extern "C" fn on_nudge(_: i32, _: *mut libc::siginfo_t, context: *mut libc::c_vo
     host_call::leave_companion_call(unsafe { &mut *context.cast::<libc::ucontext_t>() });
 }
 
-/// What a companion blocks.
-const BLOCKED: u64 = !crate::signal::bit(NUDGE) & !crate::signal::SYNCHRONOUS;
+/// What a companion blocks; the kernel leaves out what cannot be blocked.
+pub(crate) const MASK: u64 =
+    !(crate::signal::bit(NUDGE) | crate::signal::SYNCHRONOUS | crate::signal::UNMASKABLE);
 
 /// Lets [`NUDGE`], and nothing else, interrupt this thread.
 fn accept_nudges() {
     crate::signal::host::install_internal(NUDGE, on_nudge as *const () as usize, 0);
-    mask(BLOCKED);
+    mask(MASK);
 }
 
 /// Whether the thread of this process with that id is a companion. The signals it blocks tell, for its name
@@ -266,7 +267,7 @@ pub fn is_companion(tid: i32) -> bool {
     let status = status.unwrap_or_default();
     let blocked = status.lines().find_map(|l| l.strip_prefix("SigBlk:"));
     let blocked = blocked.and_then(|set| u64::from_str_radix(set.trim(), 16).ok());
-    blocked == Some(BLOCKED & !crate::signal::UNMASKABLE)
+    blocked == Some(MASK)
 }
 
 /// Lets a report end the run thread's slice. It interrupts no call.

@@ -1,12 +1,13 @@
 //! The host side of signals: one handler and one slot.
 //!
-//! Only the run thread receives signals; every other thread of the host blocks them all.
+//! Only the run thread receives signals, and companions in calls that let them in (`ppoll` and others);
+//! every other thread of the host blocks them all.
 
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use crate::attention;
 use crate::sys::host_call;
+use crate::{attention, companion};
 
 use super::{
     Action, DEFAULT, DefaultAction, IGNORE, SYNCHRONOUS, SigInfo, bit, default_action, sa,
@@ -89,11 +90,13 @@ pub(crate) extern "C" fn on_signal(
     FULL.store(true, Ordering::Release);
     CLOSED.store(true, Ordering::Release);
     host_call::PENDING.store(1, Ordering::Release);
-    // Everything but the fault signals stays blocked until the run loop has taken this one.
+    // Everything but the fault signals stays blocked until the run loop has taken this one. A
+    // companion, whose call lets signals in, blocks what it has to as soon as the call is over.
     // SAFETY: the kernel's mask is the first 8 bytes of the libc type.
-    unsafe {
-        *(&raw mut context.uc_sigmask).cast::<u64>() = !(SYNCHRONOUS | bit(attention::SIGNAL))
-    };
+    let mask = unsafe { &mut *(&raw mut context.uc_sigmask).cast::<u64>() };
+    if *mask != companion::MASK {
+        *mask = !(SYNCHRONOUS | bit(attention::SIGNAL));
+    }
     host_call::leave_before_blocking(context);
     emu_engine::request_interrupt_in(context);
 }
