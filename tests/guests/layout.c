@@ -50,6 +50,11 @@ int main(void)
 	printf("%d %d\n", within(low, T, 2 * T), within(high, 0x60 * T, 0x61 * T));
 	void *moved = mremap(low, 4096, 4096, MREMAP_MAYMOVE | MREMAP_FIXED, high);
 	printf("%d\n", moved == high);
+	/* Below 2 GiB whatever the hint: one that is taken, one too high. */
+	char *first = mmap(0, 65536, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+	char *second = mmap(first, 65536, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+	char *third = mmap((void *)T, 65536, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+	printf("%d %d\n", second != first && within(second, 65536, 1UL << 31), within(third, 65536, 1UL << 31));
 	puts(within(main, 0x55 * T, 0x5680 * T / 256) ? "program in its place" : "program elsewhere");
 	puts(within(&local, 0x7e80 * T / 256, 0x80 * T) ? "stack in its place" : "stack elsewhere");
 	puts(within(puts, 0x7e80 * T / 256, 0x80 * T) ? "libraries in their place" : "libraries elsewhere");

@@ -63,10 +63,13 @@ fn map(ctx: &mut SyscallContext<'_>, args: [u64; 6]) -> SysResult {
         Place::FixedNoReplace(addr)
     } else if flags & libc::MAP_FIXED != 0 {
         Place::Fixed(addr)
+    } else if flags & MAP_32BIT != 0 && ctx.process.abi == Abi::X86_64 {
+        // A hint counts where it can be had, below 2 GiB.
+        let free = |end| end <= 1 << 31 && ctx.machine.space().is_free(mm::page_down(addr), end);
+        let end = addr.checked_add(len).and_then(mm::page_up);
+        if addr != 0 && end.is_some_and(free) { Place::Hint(addr) } else { Place::Low }
     } else if addr != 0 {
         Place::Hint(addr)
-    } else if flags & MAP_32BIT != 0 && ctx.process.abi == Abi::X86_64 {
-        Place::Low
     } else {
         Place::Anywhere
     };
