@@ -365,10 +365,23 @@ fn compare(mode: Mode, seed: u64, runs: usize) {
                 continue;
             }
             assert_eq!(trap, None, "{}", what());
-            *bytes_at = data;
-            let after = native.run(&bytes, &before, memory.addr(), flags, rax);
-            data = *bytes_at;
             let image = image_of(&cpu);
+            let raised = status & 0x80 == 0 && cpu.x87.status_word() & 0x80 != 0;
+            let points = raised && !loads_state(insn.code());
+            // An AMD processor that another process has used meanwhile comes back without the pointers of the
+            // state that was loaded (APM 2, FXSAVE): then once more.
+            let mut again = 10;
+            let after = loop {
+                *bytes_at = data;
+                let after = native.run(&bytes, &before, memory.addr(), flags, rax);
+                let seen = |i: &Image| (i.0[6..8].to_vec(), i.0[16..24].to_vec());
+                let lost = points && seen(&after.image) != seen(&image);
+                if !lost || again == 0 {
+                    break after;
+                }
+                again -= 1;
+            };
+            data = *bytes_at;
             for i in 0..8 {
                 let at = 32 + 16 * i..42 + 16 * i;
                 assert_eq!(
@@ -387,8 +400,7 @@ fn compare(mode: Mode, seed: u64, runs: usize) {
                 "status word and tags after {}",
                 what()
             );
-            let raised = status & 0x80 == 0 && cpu.x87.status_word() & 0x80 != 0;
-            if raised && !loads_state(insn.code()) {
+            if points {
                 assert_eq!(image.0[6..8], after.image.0[6..8], "opcode after {}", what());
                 assert_eq!(image.0[16..24], after.image.0[16..24], "data pointer after {}", what());
             }
