@@ -48,7 +48,7 @@ pub fn deliver(p: &mut Process, m: &mut dyn Machine) {
 
 /// Moves the signal the host handler took into the list of the thread that gets it.
 pub fn absorb(p: &mut Process) {
-    if let Some(mut info) = host::take() {
+    while let Some(mut info) = host::take() {
         let target = match addressee(p, &mut info) {
             Some(tid) => p.threads.iter().position(|t| t.tid == tid),
             None => Some(p.signal_target(info.signal())),

@@ -1,45 +1,34 @@
-//! The host side of signals: one handler and one slot.
+//! The host side of signals: one handler, and what it took for the run loop.
 //!
 //! Only the run thread receives signals, and companions in calls that let them in (`ppoll` and others);
 //! every other thread of the host blocks them all.
 
-use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::sys::host_call;
 use crate::{attention, companion};
 
+use super::arrivals::Arrivals;
 use super::{
     Action, DEFAULT, DefaultAction, IGNORE, SYNCHRONOUS, SigInfo, bit, default_action, sa,
 };
 
-/// The signal the handler took, until the run loop takes it over.
-struct Slot(UnsafeCell<[u8; 128]>);
-
-// SAFETY: written by the handler only while `FULL` is false and read by the run loop only while it
-// is true; both run on the run thread, and the handler blocks all other signals until then.
-unsafe impl Sync for Slot {}
-
-static SLOT: Slot = Slot(UnsafeCell::new([0; 128]));
-static FULL: AtomicBool = AtomicBool::new(false);
+static ARRIVALS: Arrivals = Arrivals::new();
 /// The handler has closed the mask and nobody has opened it since.
 static CLOSED: AtomicBool = AtomicBool::new(false);
 
 /// Whether a signal waits to be taken.
 pub fn pending() -> bool {
-    FULL.load(Ordering::Acquire)
+    ARRIVALS.waiting()
 }
 
-/// Takes the signal that waits. All signals stay blocked on the host until [`set_mask`].
+/// Takes a signal that waits. The run thread blocks all others on the host until [`set_mask`].
 pub fn take() -> Option<SigInfo> {
-    if !FULL.load(Ordering::Acquire) {
-        return None;
-    }
-    // SAFETY: FULL is set, so the handler is done with the slot and cannot run again before the
-    // mask is opened.
-    let info = SigInfo(unsafe { *SLOT.0.get() });
+    let info = ARRIVALS.take()?;
     host_call::PENDING.store(0, Ordering::Release);
-    FULL.store(false, Ordering::Release);
+    if pending() {
+        host_call::PENDING.store(1, Ordering::Release);
+    }
     Some(info)
 }
 
@@ -81,13 +70,14 @@ pub(crate) extern "C" fn on_signal(
     {
         return;
     }
-    if FULL.load(Ordering::Acquire) {
-        // Cannot happen while the mask is closed; keep the first.
-        return;
+    // SAFETY: what the kernel passed to the handler.
+    let taken = unsafe { SigInfo::from_host(info) };
+    if !ARRIVALS.put(&taken) {
+        // As many companions as there are places got one each at this moment: it comes again.
+        let own = libc::SYS_rt_sigqueueinfo;
+        // SAFETY: a process may send itself any siginfo; the structure lives.
+        unsafe { libc::syscall(own, libc::getpid(), signal, &raw const *info) };
     }
-    // SAFETY: the slot is empty, so nobody reads it.
-    unsafe { *SLOT.0.get() = SigInfo::from_host(info).0 };
-    FULL.store(true, Ordering::Release);
     CLOSED.store(true, Ordering::Release);
     host_call::PENDING.store(1, Ordering::Release);
     // Everything but the fault signals stays blocked until the run loop has taken this one. A
@@ -106,8 +96,8 @@ pub fn is_closed() -> bool {
     CLOSED.load(Ordering::Acquire)
 }
 
-/// Sets the host's mask to the guest's (fault signals are never blocked on the host). No signal
-/// may be waiting: see [`take`].
+/// Sets the host's mask to the guest's (fault signals are never blocked on the host). The run thread's own
+/// signal must have been taken: see [`take`].
 pub fn set_mask(guest: u64) {
     CLOSED.store(false, Ordering::Release);
     let mask = guest & !(SYNCHRONOUS | bit(attention::SIGNAL));

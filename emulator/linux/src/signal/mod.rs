@@ -6,6 +6,7 @@
 //! it over ([`deliver`]), builds the frame ([`frame`]) and unblocks. So order, coalescing and
 //! limits are the kernel's own.
 
+mod arrivals;
 pub mod deliver;
 pub mod frame;
 mod frame32;
