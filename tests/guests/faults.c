@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <ucontext.h>
 #include <unistd.h>
 #include <fcntl.h>
@@ -103,6 +104,13 @@ int main(void) {
     TRY(a = a / z);
     csr = 0x1f80;
     __asm__ volatile("ldmxcsr %0" ::"m"(csr));
+    /* a process without memory */
+    fflush(stdout);
+    if (fork() == 0) _exit(munmap(0, sizeof(void *) == 8 ? 0x7ffffffff000 : 0xffffe000));
+    int status = 0;
+    wait(&status);
+    printf("unmapped: %#x\n", status & 0x7f);
+    printf("too much: %d\n", munmap(0, sizeof(void *) == 8 ? 0x800000000000 : 0xfffff000));
     /* blocked fault kills */
     sigset_t s;
     sigemptyset(&s);

@@ -50,6 +50,16 @@ impl Abi {
         self.stack_top()
     }
 
+    /// One past the last address that the kernel gives a program of this ABI (`TASK_SIZE_MAX`,
+    /// `IA32_PAGE_OFFSET`): nothing of a guest lies in what is beyond [`Abi::task_size`], and it may ask for
+    /// nothing to be there.
+    pub const fn kernel_task_size(self) -> u64 {
+        match self {
+            Abi::X86_64 => (1 << 47) - 4096,
+            Abi::I386 => 0xffff_e000,
+        }
+    }
+
     /// The rest of the guest's area that begins with `addr`; `None` outside the guest's areas.
     pub fn room_at(self, addr: u64) -> Option<u64> {
         self.areas().iter().find(|a| a.contains(&addr)).map(|a| a.end - addr)

@@ -153,11 +153,16 @@ pub fn mprotect(ctx: &mut SyscallContext<'_>) -> SysResult {
 /// `munmap`.
 pub fn munmap(ctx: &mut SyscallContext<'_>) -> SysResult {
     let [addr, len, ..] = ctx.args;
-    let end = range(ctx, addr, len, Errno::EINVAL)?;
-    if len == 0 {
+    let abi = ctx.process.abi;
+    let end = mm::page_up(len).and_then(|len| addr.checked_add(len));
+    let end = end.filter(|&end| end <= abi.kernel_task_size()).ok_or(Errno::EINVAL)?;
+    if !addr.is_multiple_of(PAGE) || len == 0 {
         return Err(Errno::EINVAL);
     }
-    mm::unmap(ctx.process, ctx.machine, addr, end)?;
+    let end = end.min(abi.task_size());
+    if addr < end {
+        mm::unmap(ctx.process, ctx.machine, addr, end)?;
+    }
     Ok(0)
 }
 

@@ -166,8 +166,8 @@ pub fn check_start(ctx: &SyscallContext<'_>, addr: u64) -> Result<(), Errno> {
 /// The length of a buffer at `addr`, cut at the end of the guest's area it lies in: the guest has
 /// nothing mapped there, so a transfer that gets that far ends as it would natively.
 pub fn clamp(ctx: &SyscallContext<'_>, addr: u64, len: u64) -> Result<u64, Errno> {
-    /// `TASK_SIZE_MAX`: what the kernel checks buffers of either ABI against.
-    const KERNEL_LIMIT: u64 = (1 << 47) - 4096;
+    // What the kernel checks buffers of either ABI against.
+    const KERNEL_LIMIT: u64 = Abi::X86_64.kernel_task_size();
     match (addr.checked_add(len), ctx.process.abi.room_at(addr)) {
         (Some(end), Some(room)) if end <= KERNEL_LIMIT => Ok(len.min(room)),
         // The kernel has its own idea of negative lengths: let it see them, with no address.

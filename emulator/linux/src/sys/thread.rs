@@ -91,11 +91,9 @@ pub fn arch_prctl(ctx: &mut SyscallContext<'_>) -> SysResult {
     const GET_CPUID: i32 = 0x1011;
     const SET_CPUID: i32 = 0x1012;
     let (code, addr) = (ctx.int(0), ctx.args[1]);
-    /// `TASK_SIZE_MAX`.
-    const LIMIT: u64 = (1 << 47) - 4096;
     match (ctx.abi, code) {
         (Abi::X86_64, SET_FS | SET_GS) => {
-            if addr >= LIMIT {
+            if addr >= Abi::X86_64.kernel_task_size() {
                 return Err(Errno::EPERM);
             }
             let cpu = ctx.process.cpu();
