@@ -105,7 +105,7 @@ fn header(out: &mut String) -> anyhow::Result<()> {
         out,
         "Made by `cargo run --release -p bench -- --write docs/performance.md`. Whole-process",
     );
-    say(out, "wall times; medians; ratios are of runs on the same machine in the same session.\n");
+    say(out, "wall times; medians; ratios are of runs on the same machine, one after the other.\n");
     say(out, &format!("* machine: {model}, {cores} cores, Linux {}", first_line("uname", &["-r"])));
     say(
         out,
