@@ -30,6 +30,7 @@ pub fn report(stats: &Stats, wall: Duration, plugins: &Plugins) -> String {
         stats.code_bytes,
         stats.compilation.as_secs_f64()
     );
+    let _ = writeln!(out, "blocks reused:       {}", stats.blocks_reused);
     let _ = writeln!(out, "versions of blocks:  {}", stats.block_versions);
     let _ = writeln!(out, "entries into code:   {}", stats.code_entries);
     let _ = writeln!(out, "blocks interpreted:  {}", stats.blocks_interpreted);

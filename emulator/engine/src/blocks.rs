@@ -95,29 +95,47 @@ pub(crate) enum Code {
 impl Entry {
     /// An entry for `block`.
     pub fn new(block: &Block) -> Entry {
-        let mut entry = Entry {
-            pc: block.pc,
-            machine: (emu_jit::Entry::NOWHERE, emu_jit::BlockId(0), 0),
-            state: State::None,
-            trust: Trust::Watched,
-            parked: 0,
-            optimized: false,
-            insns: block.insns.len() as u16,
-            runs: 0,
-            insts: Some(block.insts.as_slice().into()),
-            second_page: block.pc & !(PAGE - 1),
-            rare: None,
-        };
-        for i in &block.insns {
-            entry.note_page(i.pc);
-            entry.note_page(i.pc + u64::from(i.len.max(1)) - 1);
-        }
+        let insns = block.insns.iter().map(|i| (i.pc, i.len));
+        let mut entry = Entry::compiled(block.pc, insns);
+        entry.insts = Some(block.insts.as_slice().into());
         if !block.hooks.is_empty() || !block.counters.is_empty() {
             let rare = entry.rare.get_or_insert_default();
             rare.hooks = block.hooks.as_slice().into();
             rare.counters = block.counters.as_slice().into();
         }
         entry
+    }
+
+    /// An entry for a block without ops, of these instructions: pc and length of each.
+    pub fn compiled(pc: u64, insns: impl ExactSizeIterator<Item = (u64, u8)>) -> Entry {
+        let mut entry = Entry::empty(pc, insns.len());
+        for (pc, len) in insns {
+            entry.note_page(pc);
+            entry.note_page(pc + u64::from(len.max(1)) - 1);
+        }
+        entry
+    }
+
+    fn empty(pc: u64, insns: usize) -> Entry {
+        Entry {
+            pc,
+            machine: (emu_jit::Entry::NOWHERE, emu_jit::BlockId(0), 0),
+            state: State::None,
+            trust: Trust::Watched,
+            parked: 0,
+            optimized: false,
+            insns: insns as u16,
+            runs: 0,
+            insts: None,
+            second_page: pc & !(PAGE - 1),
+            rare: None,
+        }
+    }
+
+    /// Whether nothing was added to what was lifted.
+    pub fn is_plain(&self) -> bool {
+        let rare = self.rare.as_deref();
+        rare.is_none_or(|r| r.hooks.is_empty() && r.counters.is_empty() && r.info.is_none())
     }
 
     fn note_page(&mut self, addr: u64) {

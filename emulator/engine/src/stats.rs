@@ -26,6 +26,8 @@ pub struct Stats {
     pub blocks_compiled: u64,
     /// Blocks compiled once more, for the flags that a block jumping to them leaves.
     pub block_versions: u64,
+    /// Blocks whose machine code another process of the run had made.
+    pub blocks_reused: u64,
     /// Bytes of machine code written.
     pub code_bytes: u64,
     /// Time spent compiling.

@@ -368,12 +368,24 @@ struct Run {
     retired: u64,
     /// Blocks compiled for flags left unstored.
     versions: u64,
+    /// Blocks whose machine code was found in the store.
+    reused: u64,
 }
 
 unsafe extern "C" fn ignore(_: *mut c_void, _: *mut PandaCpu, _: *const BlockInfo) {}
 
 /// Runs a program. `beside`: another plugin watches blocks, which splits them differently.
-fn run(arch: &'static dyn GuestArch, tier: Tier, seed: u64, beside: bool) -> Run {
+/// How a program is run.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum How {
+    Alone,
+    /// With another plugin's callback in every block.
+    Beside,
+    /// As by a process that forks all the time, or executes the program anew, where others have compiled it.
+    Forking,
+}
+
+fn run(arch: &'static dyn GuestArch, tier: Tier, seed: u64, how: How) -> Run {
     let wide = arch.word_bytes() == 8;
     let mut rng = Rng(seed);
     let program = program(&mut rng, if wide { 64 } else { 32 });
@@ -397,7 +409,9 @@ fn run(arch: &'static dyn GuestArch, tier: Tier, seed: u64, beside: bool) -> Run
     let mut engine = Engine::new(arch, EngineConfig { tier, ..EngineConfig::default() });
     {
         let mut space = engine.shared().space.borrow_mut();
-        space.insert(CODE, CODE + CODE_LEN as u64, Mapping::anonymous(Prot(5), "code"));
+        // Of a file: code that comes from nowhere is not shared.
+        let code = Mapping { inode: 1, ..Mapping::anonymous(Prot(5), "code") };
+        space.insert(CODE, CODE + CODE_LEN as u64, code);
         space.insert(DATA, DATA + DATA_LEN as u64, Mapping::anonymous(Prot::RW, "data"));
     }
     let subscriptions = subscribe(&engine, &watcher, which);
@@ -410,7 +424,10 @@ fn run(arch: &'static dyn GuestArch, tier: Tier, seed: u64, beside: bool) -> Run
             unsafe { engine.shared().add_counter(OwnerId(1), kind, cell.as_ptr(), 1) };
         }
     }
-    if beside {
+    if how == How::Forking {
+        engine.before_fork();
+    }
+    if how == How::Beside {
         let f = ignore as *const () as usize;
         engine.shared().register(OwnerId(2), kind::BEFORE_BLOCK_EXEC, f, 0, 0).unwrap();
     }
@@ -432,7 +449,14 @@ fn run(arch: &'static dyn GuestArch, tier: Tier, seed: u64, beside: bool) -> Run
     refresh(state, &mut rng, &program, wide);
     let (mut lines, mut counts) = (Vec::new(), Vec::new());
     let mut hidden = None;
-    for _ in 0..40 {
+    for slice in 0..40 {
+        if how == How::Forking && slice % 3 == 2 {
+            engine.after_fork();
+        }
+        // insn_translate would be asked again.
+        if how == How::Forking && slice % 7 == 6 && which & 1 == 0 {
+            engine.set_arch(arch);
+        }
         if let Some(page) = hidden.take() {
             protect(page, PAGE as usize, libc::PROT_READ | libc::PROT_WRITE);
         } else if rng.chance(15) {
@@ -479,11 +503,12 @@ fn run(arch: &'static dyn GuestArch, tier: Tier, seed: u64, beside: bool) -> Run
     if let Some(page) = hidden {
         protect(page, PAGE as usize, libc::PROT_READ | libc::PROT_WRITE);
     }
-    let (retired, versions) = (engine.shared().retired(), engine.stats().block_versions);
+    let (retired, stats) = (engine.shared().retired(), engine.stats());
+    let (versions, reused) = (stats.block_versions, stats.blocks_reused);
     drop(engine);
     // SAFETY: made above, used by nobody any more.
     unsafe { arch.free_cpu(cpu.cast()) };
-    Run { lines, counts, retired, versions }
+    Run { lines, counts, retired, versions, reused }
 }
 
 fn lockstep(arch: &'static dyn GuestArch) {
@@ -491,22 +516,24 @@ fn lockstep(arch: &'static dyn GuestArch) {
         std::env::var(name).ok().and_then(|s| s.parse().ok()).unwrap_or(default)
     };
     let (count, first) = (number("PROGRAMS", 400u64), number("SEED", 1u64));
-    let (mut total, mut versions) = (0, 0);
+    let (mut total, mut versions, mut reused) = (0, 0, 0);
     for n in first..first + count {
         let seed = n.wrapping_mul(0x1234_5678_9abc_def1);
-        let Run { lines: interp, counts, retired, .. } = run(arch, Tier::Interp, seed, false);
+        let Run { lines: interp, counts, retired, .. } = run(arch, Tier::Interp, seed, How::Alone);
         total += retired;
-        let beside = run(arch, Tier::Jit, seed, true);
+        let beside = run(arch, Tier::Jit, seed, How::Beside);
         assert_eq!(counts, beside.counts, "program {n} counts otherwise beside a plugin");
-        for tier in [Tier::Jit, Tier::Auto] {
-            let Run { lines: other, versions: more, .. } = run(arch, tier, seed, false);
+        let ways = [(Tier::Jit, How::Alone), (Tier::Auto, How::Alone), (Tier::Jit, How::Forking)];
+        for (tier, how) in ways {
+            let Run { lines: other, versions: more, reused: also, .. } = run(arch, tier, seed, how);
             versions += more;
+            reused += also;
             let at = interp.iter().zip(&other).position(|(a, b)| a != b);
             if let Some(at) = at {
                 let mut rng = Rng(seed);
                 let program = program(&mut rng, 8 * arch.word_bytes());
                 panic!(
-                    "program {n} differs in {tier:?} at slice {at}:\nbefore      {}\ninterpreter {}\n\
+                    "program {n} differs in {tier:?} {how:?} at slice {at}:\nbefore      {}\ninterpreter {}\n\
                      other       {}\n{}",
                     if at > 0 { &interp[at - 1] } else { "the start" },
                     interp[at],
@@ -517,6 +544,7 @@ fn lockstep(arch: &'static dyn GuestArch) {
         }
     }
     assert!(total > count * 500, "{total} instructions in {count} programs");
+    assert!(reused > count * 5, "{reused} blocks reused in {count} programs");
     assert!(versions > count, "{versions} versions in {count} programs");
 }
 

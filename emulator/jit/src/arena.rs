@@ -12,6 +12,9 @@ pub const NO_JUMP: [u8; 5] = [0x0f, 0x1f, 0x44, 0, 0];
 /// compiled before it.
 const ALIGN: usize = 64;
 
+/// Pages are made for so many bytes at a time.
+const FETCH: usize = 32 << 10;
+
 /// The arena.
 #[derive(Debug)]
 pub struct Arena {
@@ -19,6 +22,8 @@ pub struct Arena {
     rx: *const u8,
     size: usize,
     used: usize,
+    /// Bytes from the start whose pages are there.
+    present: usize,
 }
 
 // SAFETY: the arena owns both mappings; all access goes through &self or &mut self.
@@ -54,7 +59,7 @@ impl Arena {
                 return fail(fd);
             }
             libc::close(fd);
-            Ok(Arena { rw: rw.cast(), rx: rx.cast(), size, used: 0 })
+            Ok(Arena { rw: rw.cast(), rx: rx.cast(), size, used: 0, present: 0 })
         }
     }
 
@@ -79,10 +84,27 @@ impl Arena {
             return None;
         }
         let off = self.used;
+        if off + code.len() > self.present {
+            self.fetch(off + code.len());
+        }
         // SAFETY: the range off..off+len is inside the writable mapping, nobody else writes it.
         unsafe { core::ptr::copy_nonoverlapping(code.as_ptr(), self.rw.add(off), code.len()) };
         self.used = (off + code.len()).next_multiple_of(ALIGN).min(self.size);
         Some(off as u32)
+    }
+
+    /// Has the pages up to `end` made, several at a time: one by one they would cost two faults each.
+    #[cold]
+    fn fetch(&mut self, end: usize) {
+        let from = self.present;
+        self.present = end.next_multiple_of(FETCH).min(self.size);
+        let len = self.present - from;
+        // SAFETY: inside the two mappings; contents stay. Where the kernel does not know the request, pages
+        // are made by faults.
+        unsafe {
+            libc::madvise(self.rw.add(from).cast(), len, libc::MADV_POPULATE_WRITE);
+            libc::madvise(self.rx.add(from).cast_mut().cast(), len, libc::MADV_POPULATE_READ);
+        }
     }
 
     /// Overwrites the 32-bit displacement at `at` so that the branch goes to offset `target`.
@@ -91,6 +113,16 @@ impl Arena {
         let rel = target.wrapping_sub(at.wrapping_add(4));
         // SAFETY: in bounds as asserted; the thread that patches is the one that runs the code.
         unsafe { self.rw.add(at as usize).cast::<u32>().write_unaligned(rel) };
+    }
+
+    /// Adds to the 32-bit number at `at`.
+    pub fn add(&mut self, at: u32, amount: u32) {
+        assert!((at as usize) + 4 <= self.used);
+        // SAFETY: in bounds as asserted; nothing runs the code yet.
+        unsafe {
+            let at = self.rw.add(at as usize).cast::<u32>();
+            at.write_unaligned(at.read_unaligned().wrapping_add(amount));
+        }
     }
 
     /// Puts a jump to offset `target` in the place of [`NO_JUMP`] at `at`.

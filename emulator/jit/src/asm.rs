@@ -5,6 +5,8 @@
 
 use emu_ir::Ty;
 
+use crate::object::Fixup;
+
 /// A host general register or, where the context says so, a host vector register.
 pub type Reg = u8;
 
@@ -121,6 +123,8 @@ impl Piece {
 pub struct Asm {
     /// The code so far.
     pub buf: Vec<u8>,
+    /// What of it depends on where it will be.
+    pub fixups: Vec<Fixup>,
 }
 
 const fn w(ty: Ty) -> bool {
@@ -488,6 +492,26 @@ impl Asm {
         self.byte(0xe9);
         self.dword(0);
         self.len() - 4
+    }
+
+    /// Empties it.
+    pub fn clear(&mut self) {
+        self.buf.clear();
+        self.fixups.clear();
+    }
+
+    /// Appends other code.
+    pub fn append(&mut self, code: &Asm) {
+        let base = self.len() as u32;
+        self.buf.extend_from_slice(&code.buf);
+        self.fixups.extend(code.fixups.iter().map(|f| f.moved(base)));
+    }
+
+    /// Points the displacement at `at`, an offset in the buffer, to `target`, one in the arena.
+    pub fn point_outside(&mut self, at: usize, target: u32) {
+        let rel = target.wrapping_sub(at as u32 + 4);
+        self.buf[at..at + 4].copy_from_slice(&rel.to_le_bytes());
+        self.fixups.push(Fixup::outside(at));
     }
 
     /// Points the displacement at `at` to `target`, both offsets in the buffer.

@@ -171,7 +171,7 @@ impl<'a> Compiler<'a> {
         target: Target,
         density: Density,
     ) -> Compiler<'a> {
-        b.asm.buf.clear();
+        b.asm.clear();
         b.exits.clear();
         b.pending.clear();
         b.exit_snaps.clear();
@@ -182,7 +182,7 @@ impl<'a> Compiler<'a> {
         b.fault_snaps.clear();
         b.pool.clear();
         b.done.clear();
-        b.cold.buf.clear();
+        b.cold.clear();
         b.dues.clear();
         b.done.resize(block.insts.len(), false);
         Compiler {

@@ -14,6 +14,7 @@ use crate::asm::{Alu, Mem, NOREG, R10, R11, R14, RBP, RSP, Reg, Rm};
 use crate::compile::Compiler;
 use crate::faults::{How, Loc, PinMove, Snap};
 use crate::mxcsr;
+use crate::object::Fixup;
 use crate::pins::{MAX_PINS, MAX_VECTORS, Vectors, home, members, part};
 use crate::recipes::TEMPS;
 use crate::state::{SCRATCH, spill_offset};
@@ -64,13 +65,9 @@ pub struct Exit {
 /// See [`Exit::flags`].
 pub const NO_FLAGS: u32 = u32::MAX;
 
-/// Where the block will be.
-#[derive(Clone, Copy, Debug)]
+/// What the block is compiled for. Where it will be is left to [`crate::object`].
+#[derive(Clone, Copy, Hash, Debug)]
 pub struct Target {
-    /// Offset in the arena.
-    pub base: u32,
-    /// Number of the block's first exit.
-    pub exit_base: u32,
     /// Offset in the arena of the code that leaves generated code with r10 as result, all state
     /// being in the CPU structure.
     pub leave: u32,
@@ -78,7 +75,7 @@ pub struct Target {
     pub leave_pinned: u32,
     /// Address of the table of indirect branch targets.
     pub table: u64,
-    /// Number of its entries less one.
+    /// The bits of a pc that choose an entry, a quarter of its offset.
     pub mask: u32,
     /// What moves the x87 state, if x87 instructions become the host's.
     pub x87: Option<Movers>,
@@ -90,6 +87,15 @@ pub struct Target {
 pub const LEAVE_INDIRECT: u32 = u32::MAX;
 /// r10 at `leave` after a fault; everything is in the header.
 pub const LEAVE_FAULT: u32 = u32::MAX - 1;
+
+/// The number that generated code is left with.
+#[derive(Clone, Copy, Debug)]
+enum Number {
+    /// That of an exit of the block.
+    Exit(u32),
+    /// Always the same.
+    Fixed(u32),
+}
 
 /// A stub still to be written out.
 #[derive(Clone, Copy, Debug)]
@@ -309,7 +315,7 @@ impl Compiler<'_> {
             self.asm.patch(at, stub);
         }
         self.store_vectors(self.exits[exit as usize].dirty);
-        self.emit_leave_pinned(self.target.exit_base + exit);
+        self.emit_leave_pinned(Number::Exit(exit));
         let e = &mut self.exits[exit as usize];
         e.patch = at as u32;
         e.stub = stub as u32;
@@ -322,22 +328,27 @@ impl Compiler<'_> {
         }
     }
 
-    /// Leaves generated code with `code`; all state is in the CPU structure.
-    fn emit_leave(&mut self, code: u32) {
-        self.emit_leave_by(code, self.target.leave);
+    /// Leaves generated code with that number; all state is in the CPU structure.
+    fn emit_leave(&mut self, number: Number) {
+        self.emit_leave_by(number, self.target.leave);
     }
 
-    /// Leaves generated code with `code`; the pinned slots are in their registers.
-    fn emit_leave_pinned(&mut self, code: u32) {
-        self.emit_leave_by(code, self.target.leave_pinned);
+    /// Leaves generated code with that number; the pinned slots are in their registers.
+    fn emit_leave_pinned(&mut self, number: Number) {
+        self.emit_leave_by(number, self.target.leave_pinned);
     }
 
-    fn emit_leave_by(&mut self, code: u32, leave: u32) {
-        self.asm.mov_imm(R10, u64::from(code));
-        let at = self.asm.jmp() as u32;
-        let rel = leave.wrapping_sub(self.target.base.wrapping_add(at + 4));
-        let at = at as usize;
-        self.asm.buf[at..at + 4].copy_from_slice(&rel.to_le_bytes());
+    fn emit_leave_by(&mut self, number: Number, leave: u32) {
+        let (n, own) = match number {
+            Number::Fixed(n) => (n, false),
+            Number::Exit(n) => (n, true),
+        };
+        self.asm.mov_imm(R10, u64::from(n));
+        if own {
+            self.asm.fixups.push(Fixup::exit(self.asm.len() - 4));
+        }
+        let at = self.asm.jmp();
+        self.asm.point_outside(at, leave);
     }
 
     /// [`emu_ir::Op::JumpInd`]: probes the table of indirect branch targets.
@@ -363,18 +374,17 @@ impl Compiler<'_> {
         if self.unparks_at_exit() {
             mxcsr::unpark(self.asm);
         }
-        let doubled = Mem { base: R10, index: R10, shift: 0, disp: 0, addr32: false };
-        self.asm.lea(Ty::I32, R11, doubled);
+        self.asm.mov32(R11, R10);
         self.asm.mov_imm(R14, self.target.table);
-        self.asm.alu_imm(Alu::And, Ty::I32, Rm::R(R11), (self.target.mask * 2) as i32);
-        let entry = Mem { base: R14, index: R11, shift: 3, disp: 0, addr32: false };
+        self.asm.alu_imm(Alu::And, Ty::I32, Rm::R(R11), self.target.mask as i32);
+        let entry = Mem { base: R14, index: R11, shift: 2, disp: 0, addr32: false };
         self.asm.alu(Alu::Cmp, Ty::I64, R10, Rm::M(entry));
         let miss = self.asm.jcc(5);
         self.asm.op(0xff, false, 4, Rm::M(Mem { disp: 8, ..entry }), 0);
         let here = self.asm.len();
         self.asm.patch(miss, here);
         self.asm.store(Ty::I64, cpu_mem(slots::PC), R10);
-        self.emit_leave_pinned(LEAVE_INDIRECT);
+        self.emit_leave_pinned(Number::Fixed(LEAVE_INDIRECT));
         Ok(())
     }
 
@@ -382,7 +392,7 @@ impl Compiler<'_> {
     pub fn trap(&mut self, i: &Inst) -> Result<(), Unsupported> {
         self.write_back_all()?;
         let exit = self.new_exit(ExitKind::Trap(i.trap_kind()), i.imm);
-        self.emit_leave(self.target.exit_base + exit);
+        self.emit_leave(Number::Exit(exit));
         Ok(())
     }
 
@@ -400,7 +410,7 @@ impl Compiler<'_> {
                     self.store_vectors(*self.wants);
                     self.insn = -1;
                     let exit = self.new_exit(ExitKind::Budget, self.block.pc);
-                    self.emit_leave_pinned(self.target.exit_base + exit);
+                    self.emit_leave_pinned(Number::Exit(exit));
                 }
                 What::Mxcsr { back, parks } => {
                     if parks {
@@ -411,7 +421,7 @@ impl Compiler<'_> {
                     let at = self.asm.jmp();
                     self.asm.patch(at, back);
                 }
-                What::Plain(exit) => self.emit_leave(self.target.exit_base + exit),
+                What::Plain(exit) => self.emit_leave(Number::Exit(exit)),
                 What::Side(side) => self.emit_side(&side),
                 What::X87Load { back, side } => {
                     self.call_x87_load();
@@ -448,7 +458,7 @@ impl Compiler<'_> {
             self.emit_link(s.exit, false);
         } else {
             self.store_vectors(self.exits[s.exit as usize].dirty);
-            self.emit_leave_pinned(self.target.exit_base + s.exit);
+            self.emit_leave_pinned(Number::Exit(s.exit));
         }
     }
 

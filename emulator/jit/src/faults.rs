@@ -284,10 +284,51 @@ pub struct FaultMap {
     pub snaps: Vec<Snap>,
     /// Constants in them.
     pub pool: Vec<u64>,
+    /// The tables of blocks that keep their own, by offset.
+    pub tables: Vec<FaultTable>,
     /// Slots in host registers.
     pub pins: Option<Pins>,
     /// Of the last fault: its offset, and the instructions that did not retire.
     pub last: Cell<(u32, u16)>,
+}
+
+/// The faults of a block, where its offsets and numbers count from its first, in memory that lives as long
+/// as the code.
+#[derive(Clone, Copy, Debug)]
+pub struct FaultTable {
+    /// Offset of the block in the arena.
+    pub off: u32,
+    /// Its fault points.
+    pub points: &'static [FaultPoint],
+    /// Their snapshots.
+    pub snaps: &'static [Snap],
+    /// Constants in them.
+    pub pool: &'static [u64],
+}
+
+impl FaultMap {
+    /// The fault point at an offset of the arena, its snapshots, and what has their constants.
+    fn find(&self, off: u32) -> Option<(FaultPoint, &[Snap], &[u64])> {
+        let (p, snaps, pool) = match self.points.binary_search_by_key(&off, |p| p.off) {
+            Ok(n) => (self.points[n], &*self.snaps, &*self.pool),
+            Err(_) => {
+                let n = self.tables.partition_point(|t| t.off <= off).checked_sub(1)?;
+                let t = &self.tables[n];
+                let n = t.points.binary_search_by_key(&(off - t.off), |p| p.off).ok()?;
+                (FaultPoint { off, ..t.points[n] }, t.snaps, t.pool)
+            }
+        };
+        let from = p.start as usize;
+        Some((p, snaps.get(from..from + usize::from(p.len)).unwrap_or(&[]), pool))
+    }
+
+    /// Forgets the fault points of all blocks.
+    pub fn clear(&mut self) {
+        self.points.clear();
+        self.snaps.clear();
+        self.pool.clear();
+        self.tables.clear();
+    }
 }
 
 // Constant-initialised and without drop code, so the signal handler may use it.
@@ -366,8 +407,7 @@ fn handle(fault: &HostFault, context: &mut libc::ucontext_t) -> bool {
     if off >= map.len {
         return false;
     }
-    let Ok(n) = map.points.binary_search_by_key(&(off as u32), |p| p.off) else { return false };
-    let p = map.points[n];
+    let Some((p, snaps, pool)) = map.find(off as u32) else { return false };
     map.last.set((p.off, p.refund));
     let cpu = (regs[libc::REG_RBP as usize] as u64).wrapping_sub(u64::from(slots::BIAS));
     let stack = regs[libc::REG_RSP as usize] as u64;
@@ -376,7 +416,7 @@ fn handle(fault: &HostFault, context: &mut libc::ucontext_t) -> bool {
         match l {
             Loc::Gpr(r) => regs[GREGS[usize::from(r & 15)]] as u64,
             Loc::Imm(c) => i64::from(c) as u64,
-            Loc::Pool(n) => map.pool.get(n as usize).copied().unwrap_or(0),
+            Loc::Pool(n) => pool.get(n as usize).copied().unwrap_or(0),
             Loc::Spill(n) => {
                 let at = stack.wrapping_add_signed(i64::from(spill_offset(n & !VSPILL)));
                 // SAFETY: in generated code rsp points to the frame, which has that slot.
@@ -393,8 +433,7 @@ fn handle(fault: &HostFault, context: &mut libc::ucontext_t) -> bool {
             unsafe { *((cpu + unit as u64 * 8) as *mut u64) = get(Loc::Gpr(reg)) };
         }
     }
-    let from = p.start as usize;
-    for s in map.snaps.get(from..from + usize::from(p.len)).unwrap_or(&[]) {
+    for s in snaps {
         let to = (cpu + u64::from(s.slot)) as *mut u8;
         if let Loc::Xmm(r) = s.x {
             // SAFETY: the kernel saved the vector registers; the slot lies in the structure.

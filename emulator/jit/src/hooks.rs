@@ -229,11 +229,11 @@ impl Compiler<'_> {
         if let Some(skip) = skip {
             self.asm.patch(skip, back);
         }
-        swap(&mut self.asm.buf, &mut self.cold.buf);
+        swap(self.asm, self.cold);
         let start = self.asm.len();
         self.call_due(i, site, addr, known, data);
         let jump = self.asm.jmp();
-        swap(&mut self.asm.buf, &mut self.cold.buf);
+        swap(self.asm, self.cold);
         self.dues.push(Due { jcc, start, jump, back });
         self.release(&[i.a, i.b]);
         Ok(())
@@ -350,7 +350,7 @@ impl Compiler<'_> {
     /// Appends the calls out of line to the block.
     pub fn emit_dues(&mut self) {
         let base = self.asm.len();
-        self.asm.buf.extend_from_slice(&self.cold.buf);
+        self.asm.append(self.cold);
         for k in 0..self.dues.len() {
             let due = self.dues[k];
             self.asm.patch(due.jcc, base + due.start);

@@ -1,6 +1,8 @@
 //! The code cache: compiled blocks, their exits, and how they are linked.
 
 use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
+use std::rc::Rc;
 
 use emu_cpu::{CpuHeader, GuestArch, slots};
 use emu_ir::{Block, TrapKind};
@@ -12,9 +14,12 @@ use crate::compile::{Buffers, Compiler, Host};
 use crate::exits::{Exit, ExitKind, LEAVE_FAULT, LEAVE_INDIRECT, NO_FLAGS, Target};
 use crate::faults::{self, FaultMap};
 use crate::mxcsr::{self, Density};
+use crate::object::Object;
 use crate::pins::{Pins, VectorPins, Vectors};
 use crate::recipes::FlagRecipe;
 use crate::state::FRAME;
+use crate::store::{Store, Stored};
+use crate::table::Table;
 use crate::x87::Movers;
 use crate::{JitError, Unsupported};
 
@@ -134,35 +139,24 @@ pub(crate) struct ExitRec {
 
 pub(crate) const NIL: u32 = u32::MAX;
 
-/// An entry of the indirect branch table, which generated code reads: guest pc, host address.
-type TableEntry = [u64; 2];
-
-/// An empty entry for place `n`: with a pc that is never looked up there. All zero wherever that
-/// serves, so that a table is memory fresh from the system.
-fn empty(n: usize) -> TableEntry {
-    [u64::from(n == 0), 0]
-}
-
-fn empty_table(entries: usize) -> Box<[TableEntry]> {
-    let mut table = vec![[0; 2]; entries].into_boxed_slice();
-    table[0] = empty(0);
-    table
-}
-
 /// The translator and its code.
 pub struct Jit {
     arch: &'static dyn GuestArch,
     pub(crate) host: Host,
     pub(crate) arena: Arena,
     buffers: Buffers,
+    /// The recipes of the block compiled last.
+    recipes_of_block: Vec<FlagRecipe>,
     pub(crate) blocks: Vec<CodeBlock>,
     pub(crate) exits: Vec<ExitRec>,
     /// What exits leave behind that can leave the flags unstored.
     pub(crate) recipes: Vec<FlagRecipe>,
     /// Versions of blocks for such flags, by block.
     pub(crate) versions: HashMap<u32, Vec<(FlagRecipe, BlockId)>>,
-    table: Box<[TableEntry]>,
+    table: Table,
     map: Box<FaultMap>,
+    /// What `map` points into.
+    stores: Vec<Rc<Store>>,
     pins: Pins,
     pub(crate) vectors: VectorPins,
     prologue: usize,
@@ -178,6 +172,8 @@ pub struct Jit {
     /// Whether SIMD exceptions may be unmasked.
     simd_traps: bool,
     generation: u64,
+    /// See [`Jit::circumstances`].
+    circumstances: u64,
     stats: JitStats,
 }
 
@@ -203,12 +199,14 @@ impl Jit {
             host: Host::detect(),
             arena: Arena::new(config.code_bytes)?,
             buffers: Buffers::default(),
+            recipes_of_block: Vec::new(),
             blocks: Vec::new(),
             exits: Vec::new(),
             recipes: Vec::new(),
             versions: HashMap::new(),
-            table: empty_table(entries),
+            table: Table::new(entries)?,
             map: Box::default(),
+            stores: Vec::new(),
             pins: Pins::new(arch),
             vectors: VectorPins::new(arch),
             prologue: 0,
@@ -221,6 +219,7 @@ impl Jit {
             x87: true,
             simd_traps: false,
             generation: 0,
+            circumstances: 0,
             stats: JitStats::default(),
         };
         jit.map.pins = Some(jit.pins);
@@ -288,6 +287,7 @@ impl Jit {
         self.leave_pinned = off + leave_pinned as u32;
         self.prologue = self.arena.used();
         self.update_map();
+        self.note_circumstances();
         Ok(())
     }
 
@@ -350,10 +350,9 @@ impl Jit {
         self.exits.clear();
         self.recipes.clear();
         self.versions.clear();
-        self.map.points.clear();
-        self.map.snaps.clear();
-        self.map.pool.clear();
+        self.map.clear();
         self.update_map();
+        self.note_circumstances();
         self.generation += 1;
         self.stats.flushes += 1;
     }
@@ -380,16 +379,7 @@ impl Jit {
         flags: Option<&FlagRecipe>,
     ) -> Result<CompiledBlock, JitError> {
         let started = std::time::Instant::now();
-        let target = Target {
-            base: self.arena.used() as u32,
-            exit_base: self.exits.len() as u32,
-            leave: self.leave,
-            leave_pinned: self.leave_pinned,
-            table: self.table.as_ptr() as u64,
-            mask: (self.table.len() - 1) as u32,
-            x87: self.movers.filter(|_| self.x87),
-            simd_traps: self.simd_traps,
-        };
+        let target = self.target();
         let mut c = Compiler::new(
             self.arch,
             self.host,
@@ -404,31 +394,110 @@ impl Jit {
             self.stats.unsupported += 1;
             return Err(JitError::Unsupported(e));
         }
-        let b = &self.buffers;
-        if self.exits.len() + b.exits.len() >= LEAVE_FAULT as usize {
-            return Err(JitError::Full);
+        self.recipes_of_block.clear();
+        self.recipes_of_block.extend(self.buffers.exit_flags.iter().map(|f| f.recipe));
+        let placed = self.place_new(block)?;
+        self.stats.blocks += u64::from(flags.is_none());
+        self.stats.versions += u64::from(flags.is_some());
+        self.stats.insns += block.insns.len() as u64;
+        self.stats.code_bytes += self.buffers.asm.len() as u64;
+        self.stats.nanos += started.elapsed().as_nanos() as u64;
+        Ok(placed)
+    }
+
+    /// What blocks are compiled for now.
+    fn target(&self) -> Target {
+        Target {
+            leave: self.leave,
+            leave_pinned: self.leave_pinned,
+            table: self.table.address(),
+            mask: self.table.mask(),
+            x87: self.movers.filter(|_| self.x87),
+            simd_traps: self.simd_traps,
         }
-        let off = self.arena.push(&b.asm.buf).ok_or(JitError::Full)?;
-        let id = self.blocks.len() as u32;
-        let snap0 = self.map.snaps.len() as u32;
-        let pool0 = self.map.pool.len() as u32;
-        self.map.snaps.extend(b.fault_snaps.iter().map(|s| {
+    }
+
+    /// Equal numbers for equal code of equal blocks, in this process and those that are copies of it.
+    pub fn circumstances(&self) -> u64 {
+        self.circumstances
+    }
+
+    fn note_circumstances(&mut self) {
+        let mut hasher = std::hash::DefaultHasher::new();
+        (self.target(), self.density, self.arch.name()).hash(&mut hasher);
+        self.circumstances = hasher.finish();
+    }
+
+    /// The block compiled last, which is `block`.
+    pub(crate) fn last_object(&self, block: &Block) -> Object<'_> {
+        object(block, &self.buffers, &self.recipes_of_block)
+    }
+
+    /// Puts the block in the buffers into the arena.
+    fn place_new(&mut self, block: &Block) -> Result<CompiledBlock, JitError> {
+        // Out of the way, for `place` to change the rest.
+        let buffers = core::mem::take(&mut self.buffers);
+        let recipes = core::mem::take(&mut self.recipes_of_block);
+        let placed = self.place(&object(block, &buffers, &recipes));
+        (self.buffers, self.recipes_of_block) = (buffers, recipes);
+        let placed = placed?;
+        let (b, map) = (&self.buffers, &mut self.map);
+        let off = self.blocks[placed.id.0 as usize].off;
+        let snap0 = map.snaps.len() as u32;
+        let pool0 = map.pool.len() as u32;
+        map.snaps.extend(b.fault_snaps.iter().map(|s| {
             let shift = |l| match l {
                 faults::Loc::Pool(n) => faults::Loc::Pool(n + pool0),
                 l => l,
             };
             faults::Snap { x: shift(s.x), y: shift(s.y), ..*s }
         }));
-        self.map.pool.extend_from_slice(&b.pool);
-        self.map.points.extend(b.faults.iter().map(|p| faults::FaultPoint {
+        map.pool.extend_from_slice(&b.pool);
+        map.points.extend(b.faults.iter().map(|p| faults::FaultPoint {
             off: p.off + off,
             start: p.start + snap0,
             ..*p
         }));
+        Ok(placed)
+    }
+
+    /// Puts a block of a store into this code cache. [`JitError::Full`] asks for a [`Jit::flush`].
+    pub fn adopt(&mut self, block: &Stored<'_>) -> Result<CompiledBlock, JitError> {
+        let placed = self.place(&block.object)?;
+        if !self.stores.iter().any(|s| Rc::ptr_eq(s, block.store)) {
+            self.stores.push(block.store.clone());
+        }
+        let off = self.blocks[placed.id.0 as usize].off;
+        // SAFETY: the slices lie in the store, which is kept at least as long as the map; nothing else
+        // sees this lifetime, and what a store holds never changes.
+        let table = unsafe {
+            faults::FaultTable {
+                off,
+                points: &*core::ptr::from_ref(block.object.faults),
+                snaps: &*core::ptr::from_ref(block.object.snaps),
+                pool: &*core::ptr::from_ref(block.object.pool),
+            }
+        };
+        if !table.points.is_empty() {
+            self.map.tables.push(table);
+        }
+        Ok(placed)
+    }
+
+    /// Puts a compiled block into the arena, without its fault points.
+    fn place(&mut self, object: &Object<'_>) -> Result<CompiledBlock, JitError> {
+        if self.exits.len() + object.exits.len() >= LEAVE_FAULT as usize {
+            return Err(JitError::Full);
+        }
+        let off = self.arena.push(object.code).ok_or(JitError::Full)?;
         let first = self.exits.len() as u32;
+        for fixup in object.fixups {
+            self.arena.add(off + fixup.at(), fixup.amount(off, first));
+        }
+        let id = self.blocks.len() as u32;
         let first_recipe = self.recipes.len() as u32;
-        self.recipes.extend(b.exit_flags.iter().map(|f| f.recipe));
-        self.exits.extend(b.exits.iter().map(|&exit| ExitRec {
+        self.recipes.extend_from_slice(object.recipes);
+        self.exits.extend(object.exits.iter().map(|&exit| ExitRec {
             exit: Exit {
                 patch: exit.patch + off,
                 stub: exit.stub + off,
@@ -445,24 +514,18 @@ impl Jit {
             next: NIL,
             prev: NIL,
         }));
-        let size = b.asm.len();
         self.blocks.push(CodeBlock {
             off,
-            len: size as u32,
-            head: off + b.head as u32,
-            wants: b.wants,
+            len: object.code.len() as u32,
+            head: off + object.head,
+            wants: object.wants,
             exits: (first, self.exits.len() as u32),
             incoming: NIL,
-            pc: block.pc,
-            insns: block.insns.len() as u32,
+            pc: object.pc,
+            insns: object.insns,
             valid: true,
         });
         self.update_map();
-        self.stats.blocks += u64::from(flags.is_none());
-        self.stats.versions += u64::from(flags.is_some());
-        self.stats.insns += block.insns.len() as u64;
-        self.stats.code_bytes += size as u64;
-        self.stats.nanos += started.elapsed().as_nanos() as u64;
         Ok(CompiledBlock { id: BlockId(id), entry: Entry(self.arena.addr(off)) })
     }
 
@@ -535,24 +598,18 @@ impl Jit {
     pub fn remember_indirect(&mut self, block: BlockId) {
         let Some(b) = self.blocks.get(block.0 as usize) else { return };
         if b.valid {
-            let slot = b.pc as usize & (self.table.len() - 1);
-            self.table[slot] = [b.pc, self.arena.addr(b.off)];
+            self.table.set(b.pc, self.arena.addr(b.off));
         }
     }
 
     /// Keeps indirect branches from finding a block.
     pub(crate) fn forget_indirect(&mut self, b: &CodeBlock) {
-        let slot = b.pc as usize & (self.table.len() - 1);
-        if self.table[slot][1] == self.arena.addr(b.off) {
-            self.table[slot] = empty(slot);
-        }
+        self.table.remove(b.pc, self.arena.addr(b.off));
     }
 
     /// Forgets all indirect branch targets.
     pub fn clear_indirect(&mut self) {
-        for (n, e) in self.table.iter_mut().enumerate() {
-            *e = empty(n);
-        }
+        self.table.clear();
     }
 
     /// The machine code of a block and its address.
@@ -578,6 +635,23 @@ impl Jit {
             let _ = writeln!(out, "{:8x}  {text}", insn.ip() - addr);
         }
         out
+    }
+}
+
+/// The block in the buffers.
+fn object<'a>(block: &Block, b: &'a Buffers, recipes: &'a [FlagRecipe]) -> Object<'a> {
+    Object {
+        pc: block.pc,
+        insns: block.insns.len() as u32,
+        head: b.head as u32,
+        wants: b.wants,
+        code: &b.asm.buf,
+        fixups: &b.asm.fixups,
+        exits: &b.exits,
+        recipes,
+        faults: &b.faults,
+        snaps: &b.fault_snaps,
+        pool: &b.pool,
     }
 }
 

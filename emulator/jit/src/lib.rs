@@ -27,10 +27,13 @@ mod jit;
 mod links;
 mod memops;
 mod mxcsr;
+mod object;
 mod pins;
 mod recipes;
 mod slots;
 mod state;
+mod store;
+mod table;
 mod vec;
 mod vec_op;
 mod x87;
@@ -41,6 +44,7 @@ pub use faults::withdraw;
 pub use jit::{BlockId, CompiledBlock, Config, Entry, ExitId, Jit, JitExit, JitStats, reason};
 pub use links::Wish;
 pub use mxcsr::Density;
+pub use store::{Origin, Piece, Store, Stored};
 
 /// Why a block is left to the interpreter.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]

@@ -23,7 +23,7 @@ use crate::compile::Compiler;
 use crate::exits::Pending;
 
 /// How many callbacks to expect.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Hash, Debug)]
 pub enum Density {
     /// In few blocks.
     #[default]

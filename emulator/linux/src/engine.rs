@@ -58,8 +58,10 @@ impl Machine for Engine {
     }
 
     fn event(&mut self, cpu: &mut X86Cpu, event: &Event<'_>) {
-        if matches!(event, Event::Fork { is_child: true, .. }) {
-            self.after_fork();
+        match event {
+            Event::BeforeFork => self.before_fork(),
+            Event::Fork { is_child: true, .. } => self.after_fork(),
+            _ => {}
         }
         let shared = self.shared().clone();
         cpu.hdr.engine = (&raw const *shared).cast_mut().cast();

@@ -300,10 +300,11 @@ impl Prepared {
     }
 
     fn commit_inner(self, p: &mut Process, m: &mut dyn Machine) -> Result<(), Errno> {
-        mm::unmap_all(p, m);
         let abi = self.image.abi;
-        p.abi = abi;
+        // Drops all translations at once; unmapping finds none.
         m.set_abi(abi);
+        mm::unmap_all(p, m);
+        p.abi = abi;
         p.layout = crate::process::Layout {
             read_implies_exec: self.image.read_implies_exec,
             ..Default::default()

@@ -1,5 +1,6 @@
 //! The run loop.
 
+mod reuse;
 mod tiers;
 mod translate;
 mod written;
@@ -10,7 +11,7 @@ use emu_cpu::{CpuHeader, GuestArch, LiftOptions, MemWatch, Trap};
 use emu_interp::{Interp, MXCSR_ALL_MASKED};
 use emu_ir::pass::Optimizer;
 use emu_ir::{Block, HookKind, TrapKind};
-use emu_jit::Jit;
+use emu_jit::{Jit, Store};
 use emu_mem::{PAGE, access};
 use plugin_api::abi::{self, block_exit};
 
@@ -88,6 +89,10 @@ pub struct Engine {
     jit: Option<Jit>,
     /// By tier 1's block number: the pc of the block.
     compiled_pcs: Vec<u64>,
+    /// Machine code of all processes of the run, once there are several.
+    store: Option<Rc<Store>>,
+    /// Blocks are those of the process this one is a copy of.
+    inherited: bool,
     optimizer: Optimizer,
     blocks: BlockMap,
     plan: Rc<Plan>,
@@ -125,6 +130,8 @@ impl Engine {
             interp: Interp::new(arch.helpers(), events::call_hook),
             jit: new_jit(arch, config.tier),
             compiled_pcs: Vec::new(),
+            store: None,
+            inherited: false,
             optimizer: Optimizer::default(),
             blocks: BlockMap::new(),
             plan: Rc::default(),
@@ -166,8 +173,17 @@ impl Engine {
         self.optimizer.set_vector_traps(false);
     }
 
+    /// Call before a fork: from now on processes share the machine code of what they run.
+    pub fn before_fork(&mut self) {
+        if self.store.is_none() && self.jit.is_some() {
+            // Without memory for it each goes on alone.
+            self.store = Store::new().ok().map(Rc::new);
+        }
+    }
+
     /// Call in the child after a fork: machine code moves to memory of its own.
     pub fn after_fork(&mut self) {
+        self.inherited = true;
         if let Some(jit) = &mut self.jit
             && let Err(e) = jit.after_fork()
         {
@@ -478,8 +494,12 @@ impl Engine {
     /// Drops all blocks; what insn_translate said about their instructions holds.
     fn drop_blocks(&mut self) {
         self.stats.blocks_dropped += self.blocks.len() as u64;
-        self.blocks.clear();
         self.compiled_pcs.clear();
+        if core::mem::take(&mut self.inherited) {
+            // Freeing what the process before the fork had made would copy all of that memory here.
+            core::mem::forget(core::mem::replace(&mut self.blocks, BlockMap::new()));
+        }
+        self.blocks.clear();
         if let Some(jit) = &mut self.jit {
             jit.flush();
         }

@@ -10,7 +10,7 @@ use crate::blocks::{Code, Entry, Trust};
 use crate::instrument::Verdict;
 
 /// Executions of a block by tier 0 before it is compiled.
-const WARM: u16 = 16;
+pub(super) const WARM: u16 = 16;
 
 /// The same for a block that is compared each time.
 const WARM_IF_COMPARED: u16 = 256;
@@ -125,6 +125,9 @@ impl Engine {
 
     /// Compiles a block.
     fn compile(&mut self, entry: &mut Entry) -> Option<CompiledBlock> {
+        if let Some(code) = self.stored_code(entry) {
+            return Some(code);
+        }
         self.restore_ops(entry);
         if !self.optimized(entry) {
             return None;
@@ -138,15 +141,13 @@ impl Engine {
         }
         match result {
             Ok(code) => {
-                entry.set_code(Code::Compiled(jit.generation() as u32, code));
-                let n = code.id.0 as usize;
-                self.compiled_pcs.resize(n, 0);
-                self.compiled_pcs.push(entry.pc);
+                self.note_code(entry, code);
+                self.share(entry);
                 // What instrumentation owes when a fault leaves the block is read from its ops.
                 if self.plan.is_empty() {
                     entry.insts = None;
                 } else if !entry.optimized {
-                    entry.insts = Some(ir.insts.as_slice().into());
+                    entry.insts = Some(self.scratch.insts.as_slice().into());
                     entry.optimized = true;
                 }
                 Some(code)
@@ -157,6 +158,14 @@ impl Engine {
                 None
             }
         }
+    }
+
+    /// Notes the machine code a block has got.
+    pub(super) fn note_code(&mut self, entry: &mut Entry, code: CompiledBlock) {
+        let Some(jit) = &self.jit else { return };
+        entry.set_code(Code::Compiled(jit.generation() as u32, code));
+        self.compiled_pcs.resize(code.id.0 as usize, 0);
+        self.compiled_pcs.push(entry.pc);
     }
 
     /// Makes the block at `pc`, where a slice ended, faster for those that jump to it: slices end

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use emu_cpu::{CpuHeader, LiftOptions};
-use emu_ir::Block;
 use emu_mem::{PAGE, access};
 use plugin_api::abi::{self, BlockInfo, kind};
 
+use super::tiers::WARM;
 use super::{Engine, MAX_INSNS, Step};
 use crate::blocks::{Code, Entry, Trust};
 use crate::code::GuestCode;
@@ -23,6 +23,9 @@ pub(super) enum Translated {
 impl Engine {
     /// Translates the block at `pc`, and keeps it if there is code to watch.
     pub(super) fn translate(&mut self, cpu: *mut CpuHeader, pc: u64) -> Translated {
+        if let Some(entry) = self.find_stored(cpu, pc) {
+            return Translated::Kept(self.blocks.insert(entry));
+        }
         let options = self.lift_options();
         let mut entry = self.make_entry(cpu, pc, options, Omit::default());
         if entry.pages().any(|p| self.heat.is_hot(p)) {
@@ -32,6 +35,9 @@ impl Engine {
             return Translated::Once(entry);
         } else {
             self.watch(&mut entry);
+        }
+        if self.is_common(pc) {
+            entry.runs = WARM;
         }
         Translated::Kept(self.blocks.insert(entry))
     }
@@ -81,7 +87,7 @@ impl Engine {
         } else {
             let lifted = core::mem::take(&mut self.lifted);
             let asked = Instant::now();
-            let verdicts = self.verdicts(cpu, &lifted);
+            let verdicts = self.verdicts(cpu, lifted.insns.iter().map(|i| (i.pc, i.len)));
             self.answers.add(&verdicts);
             self.expect_callbacks();
             asking = asked.elapsed();
@@ -158,21 +164,25 @@ impl Engine {
     }
 
     /// Asks insn_translate about every instruction not asked about in this epoch.
-    fn verdicts(&mut self, cpu: *mut CpuHeader, block: &Block) -> Vec<Verdict> {
+    pub(super) fn verdicts(
+        &mut self,
+        cpu: *mut CpuHeader,
+        insns: impl ExactSizeIterator<Item = (u64, u8)>,
+    ) -> Vec<Verdict> {
         if self.plan.translate.is_empty() {
             return Vec::new();
         }
         self.shared.settle_counters();
-        let mut all = Vec::with_capacity(block.insns.len());
-        for insn in &block.insns {
-            let page = self.verdicts.entry(insn.pc & !(PAGE - 1)).or_default();
-            if let Some(&v) = page.get(&insn.pc) {
+        let mut all = Vec::with_capacity(insns.len());
+        for (pc, len) in insns {
+            let page = self.verdicts.entry(pc & !(PAGE - 1)).or_default();
+            if let Some(&v) = page.get(&pc) {
                 all.push(v);
                 continue;
             }
             let mut bytes = [0; 16];
-            let len = usize::from(insn.len).min(15);
-            if access::read(insn.pc, &mut bytes[..len]).is_err() {
+            let len = usize::from(len).min(15);
+            if access::read(pc, &mut bytes[..len]).is_err() {
                 all.push(0);
                 continue;
             }
@@ -186,14 +196,14 @@ impl Engine {
                 let yes = unsafe {
                     let f: abi::InsnTranslateFn = core::mem::transmute(sub.cell.func.get());
                     let user = sub.cell.user.get() as *mut _;
-                    f(user, sub.lend(cpu), insn.pc, bytes.as_ptr(), len as u32)
+                    f(user, sub.lend(cpu), pc, bytes.as_ptr(), len as u32)
                 };
                 if yes != 0 && owners.last() != Some(&sub.owner) {
                     owners.push(sub.owner);
                 }
             }
             let verdict = self.plan.verdict(&owners);
-            page.insert(insn.pc, verdict);
+            page.insert(pc, verdict);
             all.push(verdict);
         }
         all

@@ -11,6 +11,7 @@ use emu_jit::Jit;
 use emu_mem::{PAGE, access};
 
 use super::Engine;
+use super::reuse::holds;
 use crate::blocks::{Code, Entry, Snapshot, Trust};
 use crate::instrument::Omit;
 
@@ -145,13 +146,5 @@ fn snapshot(block: Ops<'_>) -> Snapshot {
 
 /// Whether guest memory still holds the code of a snapshot.
 fn unchanged(snapshot: &Snapshot) -> bool {
-    let same = |(pc, bytes): &(u64, Box<[u8]>)| {
-        let mut now = [0; 64];
-        let mut pieces = (*pc..).step_by(now.len()).zip(bytes.chunks(now.len()));
-        pieces.all(|(pc, bytes)| {
-            let now = &mut now[..bytes.len()];
-            access::read(pc, now).is_ok() && now == bytes
-        })
-    };
-    snapshot.iter().all(same)
+    snapshot.iter().all(|(pc, bytes)| holds(*pc, bytes))
 }

@@ -176,8 +176,12 @@ impl Plan {
 
     /// Whether blocks stay as they were lifted.
     pub fn is_empty(&self) -> bool {
-        self.translate.is_empty()
-            && (self.tallies() || self.insns.is_empty())
+        self.translate.is_empty() && self.spares_unwanted()
+    }
+
+    /// Whether blocks of which nobody wants an instruction stay as they were lifted.
+    pub fn spares_unwanted(&self) -> bool {
+        (self.tallies() || self.insns.is_empty())
             && self.blocks.is_empty()
             && !self.basic_blocks()
             && !self.watches_memory()

@@ -40,7 +40,7 @@ pub enum Place {
 
 /// The code that moves the state, as offsets in the arena. It keeps all registers, but not the
 /// flags.
-#[derive(Clone, Copy, Default, Debug)]
+#[derive(Clone, Copy, Default, Hash, Debug)]
 pub struct Movers {
     /// Into the host's unit; the flag says whether that was possible.
     load: u32,
@@ -62,7 +62,9 @@ impl Movers {
     pub fn write_leave(&self, asm: &mut Asm, base: u32) {
         test(asm);
         let there = asm.jcc(4);
-        call(asm, base, self.store);
+        asm.byte(0xe8);
+        asm.dword(0);
+        asm.patch(asm.len() - 4, (self.store - base) as usize);
         let here = asm.len();
         asm.patch(there, here);
     }
@@ -120,11 +122,12 @@ fn test(asm: &mut Asm) {
     asm.alu_imm(Alu::Cmp, Ty::I32, Rm::M(cpu_mem(FLAG)), 0);
 }
 
-/// A call of code at `target` in the arena by code that will be at `base`.
-fn call(asm: &mut Asm, base: u32, target: u32) {
+/// A call of code at `target` in the arena.
+fn call(asm: &mut Asm, target: u32) {
     asm.byte(0xe8);
-    let after = base + asm.len() as u32 + 4;
-    asm.dword(target.wrapping_sub(after));
+    let at = asm.len();
+    asm.dword(0);
+    asm.point_outside(at, target);
 }
 
 impl Compiler<'_> {
@@ -193,13 +196,13 @@ impl Compiler<'_> {
     /// Calls the code that moves the state into the host's unit.
     pub fn call_x87_load(&mut self) {
         let Some(movers) = self.target.x87 else { return };
-        call(self.asm, self.target.base, movers.load);
+        call(self.asm, movers.load);
         test(self.asm);
     }
 
     /// Calls the code that moves the state into the CPU structure.
     pub fn call_x87_store(&mut self) {
         let Some(movers) = self.target.x87 else { return };
-        call(self.asm, self.target.base, movers.store);
+        call(self.asm, movers.store);
     }
 }
