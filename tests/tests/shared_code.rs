@@ -26,7 +26,7 @@ fn a_program_run_again_finds_its_code() {
             lines
         };
         let native = Case::bash(script).dir(dir.path()).native();
-        for plugins in ["", "syscalls"] {
+        for plugins in ["", "syscalls", "insncount", "syscalls,textprinter"] {
             let args = ["--stats", "--plugins", plugins, "--out-dir"];
             let case = Case::bash(script).dir(dir.path()).host(args);
             let hosted = case.host([dir.path()]).hosted();

@@ -8,6 +8,8 @@ use emu_jit::CompiledBlock;
 use emu_mem::PAGE;
 use plugin_api::abi::BlockInfo;
 
+use crate::instrument::Verdict;
+
 /// A translated block. What the run loop looks at fills one cache line.
 #[derive(Debug)]
 #[repr(align(64))]
@@ -46,6 +48,8 @@ struct Rare {
     hooks: Box<[HookSite]>,
     counters: Box<[CounterSite]>,
     info: Option<Box<BlockInfo>>,
+    /// Who wants the instructions, where machine code was there before the ops.
+    verdicts: Box<[Verdict]>,
     snapshot: Option<Snapshot>,
 }
 
@@ -97,13 +101,18 @@ impl Entry {
     pub fn new(block: &Block) -> Entry {
         let insns = block.insns.iter().map(|i| (i.pc, i.len));
         let mut entry = Entry::compiled(block.pc, insns);
-        entry.insts = Some(block.insts.as_slice().into());
+        entry.set_ops(block);
+        entry
+    }
+
+    /// Gives it its instrumented ops.
+    pub fn set_ops(&mut self, block: &Block) {
+        self.insts = Some(block.insts.as_slice().into());
         if !block.hooks.is_empty() || !block.counters.is_empty() {
-            let rare = entry.rare.get_or_insert_default();
+            let rare = self.rare.get_or_insert_default();
             rare.hooks = block.hooks.as_slice().into();
             rare.counters = block.counters.as_slice().into();
         }
-        entry
     }
 
     /// An entry for a block without ops, of these instructions: pc and length of each.
@@ -130,12 +139,6 @@ impl Entry {
             second_page: pc & !(PAGE - 1),
             rare: None,
         }
-    }
-
-    /// Whether nothing was added to what was lifted.
-    pub fn is_plain(&self) -> bool {
-        let rare = self.rare.as_deref();
-        rare.is_none_or(|r| r.hooks.is_empty() && r.counters.is_empty() && r.info.is_none())
     }
 
     fn note_page(&mut self, addr: u64) {
@@ -206,6 +209,18 @@ impl Entry {
     /// Keeps the description of the block with it.
     pub fn set_info(&mut self, info: Box<BlockInfo>) {
         self.rare.get_or_insert_default().info = Some(info);
+    }
+
+    /// Keeps what is needed to instrument the block again.
+    pub fn set_verdicts(&mut self, verdicts: &[Verdict]) {
+        if verdicts.iter().any(|&v| v != 0) {
+            self.rare.get_or_insert_default().verdicts = verdicts.into();
+        }
+    }
+
+    /// Who wants its instructions; nobody, if there is none.
+    pub fn verdicts(&self) -> &[Verdict] {
+        self.rare.as_deref().map_or(&[], |r| &r.verdicts)
     }
 
     /// For blocks on pages that may be written: what they were made of.
@@ -286,11 +301,6 @@ impl BlockMap {
             *place = *self.by_pc.get(&pc)?;
         }
         self.entries.get_mut(place.0 as usize)
-    }
-
-    /// The block at `pc`, for a look.
-    pub fn peek(&self, pc: u64) -> Option<&Entry> {
-        self.entries.get(self.by_pc.get(&pc)?.0 as usize)
     }
 
     /// Adds a block, in the place of one at the same pc.

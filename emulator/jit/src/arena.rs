@@ -125,6 +125,13 @@ impl Arena {
         }
     }
 
+    /// Overwrites the 64-bit number at `at`.
+    pub fn set(&mut self, at: u32, number: u64) {
+        assert!((at as usize) + 8 <= self.used);
+        // SAFETY: in bounds as asserted; nothing runs the code yet.
+        unsafe { self.rw.add(at as usize).cast::<u64>().write_unaligned(number) };
+    }
+
     /// Puts a jump to offset `target` in the place of [`NO_JUMP`] at `at`.
     pub fn set_jump(&mut self, at: u32, target: u32) {
         assert!((at as usize) + NO_JUMP.len() <= self.used);

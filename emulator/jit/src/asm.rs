@@ -330,6 +330,14 @@ impl Asm {
         }
     }
 
+    /// Loads the address of the block's description.
+    pub fn mov_info(&mut self, dst: Reg, info: u64) {
+        self.byte(0x48 | (dst >> 3));
+        self.byte(0xb8 | (dst & 7));
+        self.fixups.push(Fixup::info(self.len()));
+        self.qword(info);
+    }
+
     /// Zero-extending load of `bytes` (1, 2, 4, 8) bytes.
     pub fn load_zx(&mut self, bytes: u32, dst: Reg, m: Mem) {
         match bytes {

@@ -22,6 +22,8 @@ pub enum Arg {
     Lent(usize),
     /// A constant.
     Imm(u64),
+    /// The address of the block's description.
+    Info(u64),
     /// An integer value of this type.
     Val(Val, Ty),
     /// The callback data at this offset from rsp.
@@ -137,6 +139,7 @@ impl Compiler<'_> {
                     self.asm.lea(Ty::I64, dst, Mem::at(RBP, bits - slots::BIAS as i32));
                 }
                 Arg::Imm(c) => self.asm.mov_imm(dst, c),
+                Arg::Info(at) => self.asm.mov_info(dst, at),
                 Arg::Val(..) => {
                     if let Some(c) = consts[k] {
                         self.asm.mov_imm(dst, c);

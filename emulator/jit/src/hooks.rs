@@ -100,7 +100,7 @@ impl Compiler<'_> {
                 ([Arg::User, cpu, pc, nothing, nothing, nothing], 3)
             }
             HookKind::BeforeBlock | HookKind::AfterBlock => {
-                let (block, end) = (Arg::Imm(site.info as u64), Arg::Imm(u64::from(site.detail)));
+                let (block, end) = (Arg::Info(site.info as u64), Arg::Imm(u64::from(site.detail)));
                 ([Arg::User, cpu, block, end, nothing, nothing], 4)
             }
             HookKind::BeforeRead

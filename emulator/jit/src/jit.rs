@@ -14,7 +14,7 @@ use crate::compile::{Buffers, Compiler, Host};
 use crate::exits::{Exit, ExitKind, LEAVE_FAULT, LEAVE_INDIRECT, NO_FLAGS, Target};
 use crate::faults::{self, FaultMap};
 use crate::mxcsr::{self, Density};
-use crate::object::Object;
+use crate::object::{Fix, Object};
 use crate::pins::{Pins, VectorPins, Vectors};
 use crate::recipes::FlagRecipe;
 use crate::state::FRAME;
@@ -438,7 +438,8 @@ impl Jit {
         // Out of the way, for `place` to change the rest.
         let buffers = core::mem::take(&mut self.buffers);
         let recipes = core::mem::take(&mut self.recipes_of_block);
-        let placed = self.place(&object(block, &buffers, &recipes));
+        let object = object(block, &buffers, &recipes);
+        let placed = self.place(&object, object.info);
         (self.buffers, self.recipes_of_block) = (buffers, recipes);
         let placed = placed?;
         let (b, map) = (&self.buffers, &mut self.map);
@@ -461,9 +462,10 @@ impl Jit {
         Ok(placed)
     }
 
-    /// Puts a block of a store into this code cache. [`JitError::Full`] asks for a [`Jit::flush`].
-    pub fn adopt(&mut self, block: &Stored<'_>) -> Result<CompiledBlock, JitError> {
-        let placed = self.place(&block.object)?;
+    /// Puts a block of a store into this code cache; its description, if hooks take one, is at `info`.
+    /// [`JitError::Full`] asks for a [`Jit::flush`].
+    pub fn adopt(&mut self, block: &Stored<'_>, info: u64) -> Result<CompiledBlock, JitError> {
+        let placed = self.place(&block.object, info)?;
         if !self.stores.iter().any(|s| Rc::ptr_eq(s, block.store)) {
             self.stores.push(block.store.clone());
         }
@@ -485,14 +487,19 @@ impl Jit {
     }
 
     /// Puts a compiled block into the arena, without its fault points.
-    fn place(&mut self, object: &Object<'_>) -> Result<CompiledBlock, JitError> {
+    fn place(&mut self, object: &Object<'_>, info: u64) -> Result<CompiledBlock, JitError> {
         if self.exits.len() + object.exits.len() >= LEAVE_FAULT as usize {
             return Err(JitError::Full);
         }
         let off = self.arena.push(object.code).ok_or(JitError::Full)?;
         let first = self.exits.len() as u32;
         for fixup in object.fixups {
-            self.arena.add(off + fixup.at(), fixup.amount(off, first));
+            let at = off + fixup.at();
+            match fixup.fix(off, first) {
+                Fix::Add(amount) => self.arena.add(at, amount),
+                Fix::Info if info == object.info => {}
+                Fix::Info => self.arena.set(at, info),
+            }
         }
         let id = self.blocks.len() as u32;
         let first_recipe = self.recipes.len() as u32;
@@ -652,6 +659,7 @@ fn object<'a>(block: &Block, b: &'a Buffers, recipes: &'a [FlagRecipe]) -> Objec
         faults: &b.faults,
         snaps: &b.fault_snaps,
         pool: &b.pool,
+        info: block.hooks.iter().map(|h| h.info).find(|&i| i != 0).unwrap_or(0) as u64,
     }
 }
 

@@ -31,19 +31,36 @@ pub struct Object<'a> {
     pub snaps: &'a [Snap],
     /// 64-bit constants in `snaps`.
     pub pool: &'a [u64],
+    /// Address of the block's description in the code; 0 when it has none.
+    pub info: u64,
 }
 
-/// A 32-bit number in machine code that depends on its place.
+/// What to do about a number in machine code that depends on its place.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fix {
+    /// To add to 32 bits.
+    Add(u32),
+    /// It is the address of the block's description.
+    Info,
+}
+
+/// A number in machine code that depends on its place.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Fixup(u32);
 
 impl Fixup {
-    /// The offset's top bit tells the two kinds apart.
+    /// The offset's top bits tell the kinds apart.
     const EXIT: u32 = 1 << 31;
+    const INFO: u32 = 1 << 30;
 
-    /// The number of an exit.
+    /// The number of an exit, 32 bits.
     pub fn exit(at: usize) -> Fixup {
         Fixup(at as u32 | Fixup::EXIT)
+    }
+
+    /// The address of the block's description, 64 bits.
+    pub fn info(at: usize) -> Fixup {
+        Fixup(at as u32 | Fixup::INFO)
     }
 
     /// A displacement to what is not part of the block.
@@ -58,11 +75,15 @@ impl Fixup {
 
     /// Where in the code it is.
     pub fn at(self) -> u32 {
-        self.0 & !Fixup::EXIT
+        self.0 & !(Fixup::EXIT | Fixup::INFO)
     }
 
-    /// What to add for code at offset `off` of the arena whose first exit is number `first`.
-    pub fn amount(self, off: u32, first: u32) -> u32 {
-        if self.0 & Fixup::EXIT != 0 { first } else { off.wrapping_neg() }
+    /// What to do for code at offset `off` of the arena whose first exit is number `first`.
+    pub fn fix(self, off: u32, first: u32) -> Fix {
+        match self.0 & (Fixup::EXIT | Fixup::INFO) {
+            0 => Fix::Add(off.wrapping_neg()),
+            Fixup::EXIT => Fix::Add(first),
+            _ => Fix::Info,
+        }
     }
 }

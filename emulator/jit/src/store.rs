@@ -44,6 +44,8 @@ struct Head {
     insns: u32,
     pc: u64,
     circumstances: u64,
+    verdicts: u64,
+    info: u64,
     wants: Vectors,
     head: u32,
     /// Lengths of the slices, in their order.
@@ -77,6 +79,8 @@ pub struct Stored<'a> {
     pub(crate) object: Object<'a>,
     /// What it was made of.
     pub origin: Origin<'a>,
+    /// What it was instrumented for, as the caller has it.
+    pub verdicts: u64,
 }
 
 /// The store.
@@ -123,9 +127,23 @@ impl Store {
         &self.front().buckets[(pc ^ pc >> 16) as usize % BUCKETS]
     }
 
-    /// Counts a translation of the block at `pc`; how many there were before, roughly.
+    /// Whether there may be blocks at `pc`.
+    pub fn may_have(&self, pc: u64) -> bool {
+        self.bucket(pc).load(Ordering::Relaxed) != 0
+    }
+
+    fn seen_at(&self, pc: u64) -> &AtomicU8 {
+        &self.front().seen[(pc >> 2 ^ pc >> 20) as usize % SEEN]
+    }
+
+    /// How many processes noted the block at `pc`, roughly.
+    pub fn seen(&self, pc: u64) -> u8 {
+        self.seen_at(pc).load(Ordering::Relaxed)
+    }
+
+    /// Notes that a process had to translate the block at `pc`; how many did before, roughly.
     pub fn note(&self, pc: u64) -> u8 {
-        let seen = &self.front().seen[(pc >> 2 ^ pc >> 20) as usize % SEEN];
+        let seen = self.seen_at(pc);
         let n = seen.load(Ordering::Relaxed);
         if n < u8::MAX {
             seen.store(n + 1, Ordering::Relaxed);
@@ -180,8 +198,9 @@ impl Store {
                 faults: self.get(&mut at, next())?,
                 snaps: self.get(&mut at, next())?,
                 pool: self.get(&mut at, next())?,
+                info: head.info,
             };
-            Some(Stored { store: self, object, origin })
+            Some(Stored { store: self, object, origin, verdicts: head.verdicts })
         }
     }
 
@@ -210,7 +229,13 @@ impl Store {
     }
 
     /// Adds a block; false when there is no room.
-    fn add(&self, circumstances: u64, origin: &Origin<'_>, object: &Object<'_>) -> bool {
+    fn add(
+        &self,
+        circumstances: u64,
+        verdicts: u64,
+        origin: &Origin<'_>,
+        object: &Object<'_>,
+    ) -> bool {
         let o = object;
         let sizes = [
             size_of_val(origin.pieces),
@@ -241,6 +266,8 @@ impl Store {
             insns: o.insns,
             pc: o.pc,
             circumstances,
+            verdicts,
+            info: o.info,
             wants: o.wants,
             head: o.head,
             lens: [
@@ -292,9 +319,10 @@ impl Jit {
         block: &Block,
         store: &Store,
         circumstances: u64,
+        verdicts: u64,
         origin: &Origin<'_>,
     ) -> bool {
-        store.add(circumstances, origin, &self.last_object(block))
+        store.add(circumstances, verdicts, origin, &self.last_object(block))
     }
 }
 
@@ -315,6 +343,7 @@ mod tests {
             faults: &[],
             snaps: &[],
             pool: &[1, u64::MAX],
+            info: 77,
         }
     }
 
@@ -323,11 +352,11 @@ mod tests {
         let store = Rc::new(Store::new().unwrap());
         let origin =
             Origin { pieces: &[Piece { pc: 0x1000, len: 3 }], bytes: &[1, 2, 3], insns: &[3] };
-        let fixups = [Fixup::exit(1), Fixup::outside(5)];
-        assert!(store.add(7, &origin, &object(0x1000, &[9; 13], &fixups)));
+        let fixups = [Fixup::exit(1), Fixup::outside(5), Fixup::info(9)];
+        assert!(store.add(7, 5, &origin, &object(0x1000, &[9; 13], &fixups)));
         // Another of the same list, and another at the same place.
-        assert!(store.add(7, &origin, &object(0x1000 + (1 << 32), &[], &[])));
-        assert!(store.add(8, &origin, &object(0x1000, &[8], &[])));
+        assert!(store.add(7, 5, &origin, &object(0x1000 + (1 << 32), &[], &[])));
+        assert!(store.add(8, 5, &origin, &object(0x1000, &[8], &[])));
         let at = store.bucket(0x1000).load(Ordering::Relaxed);
         let mut all = Vec::new();
         let mut next = at;
@@ -342,6 +371,7 @@ mod tests {
         assert_eq!((first.object.pc, first.object.insns, first.object.head), (0x1000, 1, 3));
         assert_eq!(first.object.code, [9; 13]);
         assert_eq!(first.object.fixups, fixups);
+        assert_eq!((first.verdicts, first.object.info), (5, 77));
         assert_eq!(first.object.pool, [1, u64::MAX]);
     }
 
@@ -351,7 +381,7 @@ mod tests {
         let origin = Origin { pieces: &[], bytes: &[], insns: &[] };
         let full = (BYTES / UNIT) as u32 - 20;
         store.front().used.store(full, Ordering::Relaxed);
-        assert!(!store.add(0, &origin, &object(0x1000, &[0; 4096], &[])));
+        assert!(!store.add(0, 5, &origin, &object(0x1000, &[0; 4096], &[])));
         assert_eq!(store.front().used.load(Ordering::Relaxed), full);
         assert!(store.head(store.bucket(0x1000).load(Ordering::Relaxed)).is_none());
     }
@@ -363,7 +393,7 @@ mod tests {
         for _ in 0..300 {
             store.note(0x1234);
         }
-        assert_eq!(store.note(0x1234), u8::MAX);
+        assert_eq!((store.seen(0x1234), store.note(0x1234)), (u8::MAX, u8::MAX));
         assert_eq!(store.note(0x1238), 0);
     }
 }

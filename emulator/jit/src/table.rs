@@ -20,7 +20,7 @@ pub struct Table {
 /// An empty entry for place `n`: with a pc that is never looked up there. All zero wherever that
 /// serves.
 fn empty(n: usize) -> TableEntry {
-    [u64::from(n == 0), 0]
+    [u64::from(n == 0) << SHIFT, 0]
 }
 
 impl Drop for Table {
@@ -121,7 +121,7 @@ mod tests {
         table.set(0, 7);
         table.set(0x3001, 7);
         table.clear();
-        for pc in [0, 1, 0x3001, 1 << 14] {
+        for pc in [0, 1, 3, 4, 0x3001, 1 << 14] {
             assert!(!found(&mut table, pc), "{pc:#x}");
         }
     }

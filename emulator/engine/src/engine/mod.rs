@@ -96,6 +96,8 @@ pub struct Engine {
     optimizer: Optimizer,
     blocks: BlockMap,
     plan: Rc<Plan>,
+    /// Its fingerprint.
+    plan_print: u64,
     /// What helpers do about their accesses under that plan.
     watch: Option<Box<MemWatch>>,
     /// What insn_translate said, per page and pc, in the present epoch.
@@ -135,6 +137,7 @@ impl Engine {
             optimizer: Optimizer::default(),
             blocks: BlockMap::new(),
             plan: Rc::default(),
+            plan_print: 0,
             watch: None,
             verdicts: PcMap::default(),
             answers: Answers::default(),
@@ -408,11 +411,14 @@ impl Engine {
             let pc = hdr.pc;
             let early = trap.is_none_or(|t| !t.kind.retires() && t.kind != TrapKind::Hypercall);
             if early && !self.plan.is_empty() {
-                let faulted = match block {
-                    None => Some(&*entry),
-                    Some(pc) => self.blocks.peek(pc),
+                let faulted: Option<*mut Entry> = match block {
+                    None => Some(entry),
+                    Some(pc) => self.blocks.get(pc).map(|e| &raw mut *e),
                 };
                 if let Some(entry) = faulted {
+                    // SAFETY: as of the entry that runs; nothing here adds blocks to the map.
+                    let entry = unsafe { &mut *entry };
+                    self.restore_ops(entry);
                     left_early(&self.plan, cpu, entry, completed);
                 }
             }
@@ -470,6 +476,7 @@ impl Engine {
         // Blocks name cells that the old plan keeps alive.
         self.drop_all();
         self.watch = events::watch(&plan);
+        self.plan_print = plan.fingerprint();
         self.plan = Rc::new(plan);
         self.answers = Answers::default();
         self.expect_callbacks();

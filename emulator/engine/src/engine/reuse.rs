@@ -1,49 +1,69 @@
 //! Machine code that other processes of the run have made.
 //!
-//! Of blocks as they were lifted only: code that calls plugins names cells of one process. So a block
-//! is found here when its guest code is the same, byte for byte, and nobody wants an instruction of it.
+//! A block is found when its guest code is the same, byte for byte, and the same plugins want the same
+//! instructions of it. What instrumentation names, the cells of subscriptions and counters, was there
+//! before the processes parted, or has other addresses and so is not found; only the description of
+//! a block is each process's own.
 
 use std::rc::Rc;
 
 use emu_cpu::{CpuHeader, LiftOptions};
 use emu_jit::{CompiledBlock, JitError, Origin, Piece, Store, Stored};
 use emu_mem::{PAGE, access};
-use plugin_api::abi::kind;
+use plugin_api::abi::{BlockInfo, kind};
 
 use super::Engine;
 use crate::blocks::{Code, Entry, Trust};
+
+/// Processes that have translated a block when it is worth sharing: many a program runs once.
+const SHARED: u8 = 2;
 
 /// Processes that have translated a block before it is compiled at once.
 const COMMON: u8 = 2;
 
 impl Engine {
-    /// Whether blocks that nobody wants an instruction of are the same in every process.
-    fn may_reuse(&self) -> bool {
+    /// The store, if code may come from there: not while somebody follows each translation.
+    fn open_store(&self) -> Option<Rc<Store>> {
         let translation = (kind::BEFORE_BLOCK_TRANSLATE, kind::AFTER_BLOCK_TRANSLATE);
-        self.plan.spares_unwanted() && !self.shared.wants_either(translation.0, translation.1)
+        self.store.clone().filter(|_| !self.shared.wants_either(translation.0, translation.1))
     }
 
-    /// What a block's code depends on besides the guest's.
+    /// What a block's code depends on besides the guest's and who wants which instruction.
     fn circumstances(&self) -> Option<u64> {
         let LiftOptions { max_insns, basic_blocks, hypercalls } = self.lift_options();
         let options =
             (max_insns as u64) << 2 | u64::from(basic_blocks) << 1 | u64::from(hypercalls);
-        Some(self.jit.as_ref()?.circumstances() ^ options)
+        Some(self.jit.as_ref()?.circumstances() ^ options ^ self.plan_print)
     }
 
     /// A new entry for the block at `pc`, if another process has compiled it.
     pub(super) fn find_stored(&mut self, cpu: *mut CpuHeader, pc: u64) -> Option<Entry> {
-        let store = self.store.clone().filter(|_| self.may_reuse())?;
-        let found = self.find_in(&store, pc, |_| true)?;
+        if !self.store.as_ref()?.may_have(pc) {
+            return None;
+        }
+        let store = self.open_store()?;
+        let mut found = self.find_in(&store, pc, |_| true)?;
+        let mut verdicts = Vec::new();
         if !self.plan.translate.is_empty() {
-            let verdicts = self.verdicts(cpu, insns(&found.origin));
+            let before = self.circumstances();
+            verdicts = self.verdicts(cpu, insns(&found.origin));
             self.answers.add(&verdicts);
             self.expect_callbacks();
-            if verdicts.iter().any(|&v| v != 0) {
-                return None;
+            let wanted = self.plan.wanted(&verdicts);
+            if found.verdicts != wanted || self.circumstances() != before {
+                let lens = found.origin.insns;
+                let fits = |b: &Stored<'_>| b.verdicts == wanted && b.origin.insns == lens;
+                found = self.find_in(&store, pc, fits)?;
             }
         }
         let mut entry = Entry::compiled(pc, insns(&found.origin));
+        entry.set_verdicts(&verdicts);
+        if self.plan.basic_blocks() {
+            let size = found.origin.bytes.len() as u64;
+            let insn_count = u32::from(entry.insns);
+            let info = BlockInfo { struct_size: BlockInfo::SIZE, insn_count, pc, size };
+            entry.set_info(Box::new(info));
+        }
         self.adopt(&mut entry, &found)?;
         self.watch(&mut entry);
         Some(entry)
@@ -51,9 +71,18 @@ impl Engine {
 
     /// The machine code of a block that this process has no code of, if another one has compiled it.
     pub(super) fn stored_code(&mut self, entry: &mut Entry) -> Option<CompiledBlock> {
-        let store = self.store.clone().filter(|_| self.may_reuse() && is_reusable(entry))?;
-        let found =
-            self.find_in(&store, entry.pc, |o| o.insns.len() == usize::from(entry.insns))?;
+        let store = self.open_store().filter(|_| entry.trust == Trust::Watched)?;
+        let wanted = self.plan.wanted(entry.verdicts());
+        let fits = |b: &Stored<'_>| {
+            b.verdicts == wanted && b.origin.insns.len() == usize::from(entry.insns)
+        };
+        let Some(found) = self.find_in(&store, entry.pc, fits) else {
+            if matches!(entry.code(), Code::Compiled(..)) {
+                // The code was left behind in the process before the fork.
+                store.note(entry.pc);
+            }
+            return None;
+        };
         let code = self.adopt(entry, &found)?;
         if self.plan.is_empty() {
             entry.insts = None;
@@ -66,13 +95,13 @@ impl Engine {
         &mut self,
         store: &'s Rc<Store>,
         pc: u64,
-        fits: impl Fn(&Origin<'_>) -> bool,
+        fits: impl Fn(&Stored<'_>) -> bool,
     ) -> Option<Stored<'s>> {
         let circumstances = self.circumstances()?;
         let (space, pages) = (&self.shared.space.borrow(), &mut self.pages);
         let heat = &self.heat;
         store.find(circumstances, pc).find(|block| {
-            fits(&block.origin)
+            fits(block)
                 && pages_of(&block.origin).all(|p| pages.is_executable(space, p) && !heat.is_hot(p))
                 && is_in_memory(&block.origin)
         })
@@ -80,12 +109,13 @@ impl Engine {
 
     /// Puts a block of the store into this process's code cache.
     fn adopt(&mut self, entry: &mut Entry, block: &Stored<'_>) -> Option<CompiledBlock> {
+        let info = entry.info().map_or(0, |i| core::ptr::from_ref(i).addr() as u64);
         let jit = self.jit.as_mut()?;
-        let mut result = jit.adopt(block);
+        let mut result = jit.adopt(block, info);
         if matches!(result, Err(JitError::Full)) {
             jit.flush();
             self.compiled_pcs.clear();
-            result = jit.adopt(block);
+            result = jit.adopt(block, info);
         }
         let code = result.ok()?;
         self.stats.blocks_reused += 1;
@@ -96,13 +126,17 @@ impl Engine {
     /// Lets the other processes have the block compiled last, which is in `self.scratch`.
     pub(super) fn share(&mut self, entry: &Entry) {
         let (Some(store), Some(jit), Some(circumstances)) =
-            (&self.store, &self.jit, self.circumstances())
+            (self.open_store(), &self.jit, self.circumstances())
         else {
             return;
         };
-        if !self.may_reuse() || !is_reusable(entry) || entry.snapshot().is_some() {
+        if entry.trust != Trust::Watched
+            || entry.snapshot().is_some()
+            || store.seen(entry.pc) < SHARED
+        {
             return;
         }
+        let wanted = self.plan.wanted(entry.verdicts());
         let (mut pieces, mut bytes) = (Vec::<Piece>::new(), Vec::new());
         for i in &self.scratch.insns {
             match pieces.last_mut() {
@@ -119,7 +153,7 @@ impl Engine {
         }
         let insns: Vec<u8> = self.scratch.insns.iter().map(|i| i.len).collect();
         let origin = Origin { pieces: &pieces, bytes: &bytes, insns: &insns };
-        if !jit.share(&self.scratch, store, circumstances, &origin) {
+        if !jit.share(&self.scratch, &store, circumstances, wanted, &origin) {
             tracing::debug!("no more room for machine code that processes share");
         }
     }
@@ -128,11 +162,6 @@ impl Engine {
     pub(super) fn is_common(&self, pc: u64) -> bool {
         self.store.as_ref().is_some_and(|s| s.note(pc) >= COMMON)
     }
-}
-
-/// Whether a block is just what was lifted, and whole.
-fn is_reusable(entry: &Entry) -> bool {
-    entry.trust == Trust::Watched && entry.is_plain() && !matches!(entry.code(), Code::Once)
 }
 
 /// The instructions: pc and length of each.

@@ -100,6 +100,7 @@ impl Engine {
             if let Some(info) = info {
                 entry.set_info(info);
             }
+            entry.set_verdicts(&verdicts);
             entry
         };
         if self.jit.is_none() {
@@ -135,18 +136,27 @@ impl Engine {
         true
     }
 
-    /// Lifts a block again whose ops machine code has taken the place of. Only blocks without
-    /// instrumentation give up their ops, and their code is still what it was.
+    /// Makes the ops of a block again that machine code has taken the place of; its guest code is still
+    /// what it was.
     pub(super) fn restore_ops(&mut self, entry: &mut Entry) {
-        if entry.insts.is_none() {
-            let mut options = self.lift_options();
-            if entry.trust == Trust::Cut {
-                options.max_insns = usize::from(entry.insns);
-            }
-            self.lift(entry.pc, &options);
-            entry.insts = Some(self.lifted.insts.as_slice().into());
-            entry.optimized = false;
+        if entry.insts.is_some() {
+            return;
         }
+        let mut options = self.lift_options();
+        if entry.trust == Trust::Cut {
+            options.max_insns = usize::from(entry.insns);
+        }
+        self.lift(entry.pc, &options);
+        if self.plan.is_empty() {
+            entry.insts = Some(self.lifted.insts.as_slice().into());
+        } else {
+            let info = entry.info().map_or(0, |i| core::ptr::from_ref(i).addr());
+            let out = core::mem::take(&mut self.scratch);
+            let (plan, verdicts) = (&self.plan, entry.verdicts());
+            self.scratch = instrument(&self.lifted, plan, verdicts, info, Omit::default(), out);
+            entry.set_ops(&self.scratch);
+        }
+        entry.optimized = false;
     }
 
     /// Lifts the block at `pc` into `self.lifted`.

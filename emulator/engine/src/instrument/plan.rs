@@ -1,6 +1,7 @@
 //! What blocks are instrumented for.
 
 use core::cell::{Cell, RefCell};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 
 use emu_ir::{HookKind, When};
@@ -176,15 +177,43 @@ impl Plan {
 
     /// Whether blocks stay as they were lifted.
     pub fn is_empty(&self) -> bool {
-        self.translate.is_empty() && self.spares_unwanted()
-    }
-
-    /// Whether blocks of which nobody wants an instruction stay as they were lifted.
-    pub fn spares_unwanted(&self) -> bool {
-        (self.tallies() || self.insns.is_empty())
+        self.translate.is_empty()
+            && (self.tallies() || self.insns.is_empty())
             && self.blocks.is_empty()
             && !self.basic_blocks()
             && !self.watches_memory()
+    }
+}
+
+impl Plan {
+    /// Equal numbers for plans that instrument equally, with the very same cells.
+    pub fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        for list in &self.hooks {
+            list.len().hash(&mut hasher);
+            for sub in list {
+                let when = sub.when();
+                let within = when.within.map(|w| (w.from, w.to));
+                let cell = core::ptr::from_ref(&sub.cell).addr();
+                (cell, sub.owner, sub.flags, within, when.countdown).hash(&mut hasher);
+            }
+        }
+        (&self.insns, &self.blocks, &self.loads, &self.stores).hash(&mut hasher);
+        (self.tally.0.as_ptr().addr(), self.count_calls, self.hypercalls).hash(&mut hasher);
+        hasher.finish()
+    }
+
+    /// Equal numbers for blocks that equal sets of plugins want equal instructions of; 0 when nobody
+    /// wants any.
+    pub fn wanted(&self, verdicts: &[Verdict]) -> u64 {
+        if verdicts.iter().all(|&v| v == 0) {
+            return 0;
+        }
+        let mut hasher = DefaultHasher::new();
+        for (n, owners) in verdicts.iter().map(|&v| self.owners(v)).enumerate() {
+            owners.map(|o| (n, o)).hash(&mut hasher);
+        }
+        hasher.finish()
     }
 }
 
