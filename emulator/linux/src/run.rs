@@ -64,20 +64,30 @@ impl Process {
     fn call64(&mut self, m: &mut dyn Machine) {
         let cpu = self.cpu();
         let g = &cpu.gpr;
-        let args = [g[gpr::RDI], g[gpr::RSI], g[gpr::RDX], g[10], g[8], g[9]];
+        let call = Call {
+            abi: Abi::X86_64,
+            pc: cpu.hdr.pc,
+            number: g[gpr::RAX],
+            registers: [g[gpr::RDI], g[gpr::RSI], g[gpr::RDX], g[10], g[8], g[9]],
+        };
         // The instruction leaves the return address and the flags in rcx and r11.
         let flags = cpu.eflags();
-        cpu.gpr[gpr::RCX] = cpu.hdr.pc;
+        cpu.gpr[gpr::RCX] = call.pc;
         cpu.gpr[11] = flags;
-        self.call(m, Abi::X86_64, args);
+        self.call(m, &call);
     }
 
     /// `int 0x80`: arguments in ebx ecx edx esi edi ebp.
     fn call_int80(&mut self, m: &mut dyn Machine) {
-        let g = &self.cpu().gpr;
-        let args = [gpr::RBX, gpr::RCX, gpr::RDX, gpr::RSI, gpr::RDI, gpr::RBP]
-            .map(|r| u64::from(g[r] as u32));
-        self.call(m, Abi::I386, args);
+        let cpu = self.cpu();
+        let word = |r: usize| u64::from(cpu.gpr[r] as u32);
+        let call = Call {
+            abi: Abi::I386,
+            pc: cpu.hdr.pc,
+            number: word(gpr::RAX),
+            registers: [gpr::RBX, gpr::RCX, gpr::RDX, gpr::RSI, gpr::RDI, gpr::RBP].map(word),
+        };
+        self.call(m, &call);
     }
 
     /// `sysenter`: as `int 0x80`, but ebp points to the sixth argument and the guest resumes at the
@@ -97,34 +107,29 @@ impl Process {
         }
     }
 
-    fn call(&mut self, m: &mut dyn Machine, abi: Abi, args: [u64; 6]) {
-        let cpu = self.cpu();
-        let pc = cpu.hdr.pc;
-        let number = match abi {
-            Abi::X86_64 => cpu.gpr[gpr::RAX],
-            Abi::I386 => u64::from(cpu.gpr[gpr::RAX] as u32),
-        };
+    /// Takes the call by reference throughout: words just written are slow to copy.
+    fn call(&mut self, m: &mut dyn Machine, call: &Call) {
+        let &Call { abi, pc, number, .. } = call;
         if m.watches_calls() {
-            self.emit(m, &Event::SyscallEnter { abi, pc, number, args });
+            self.emit(m, &Event::SyscallEnter { abi, pc, number, args: call.registers });
         }
-        let call = Call { abi, pc, number, registers: args };
         let judged = match self.thread().confinement {
             Confinement::Free => None,
-            _ => sys::seccomp::judge(self, m, &call),
+            _ => sys::seccomp::judge(self, m, call),
         };
-        let result = judged.unwrap_or_else(|| sys::dispatch(self, m, abi, number, args));
+        let result = judged.unwrap_or_else(|| sys::dispatch(self, m, abi, number, &call.registers));
         self.complete(m, call, result);
     }
 
     /// Brings a call's result to the current thread, which made it.
-    pub(crate) fn complete(&mut self, m: &mut dyn Machine, call: Call, result: SysResult) {
-        let Call { abi, pc, number, registers: args } = call;
+    pub(crate) fn complete(&mut self, m: &mut dyn Machine, call: &Call, result: SysResult) {
+        let &Call { abi, pc, number, .. } = call;
         if !matches!(result, Err(Errno::PARKED | Errno::THREAD_GONE)) {
             self.thread().signals.awaited = 0;
         }
         let result = match result {
             Err(Errno::PARKED) => {
-                self.thread().call = Some(call);
+                self.thread().call = Some(*call);
                 self.end_turn();
                 return;
             }
@@ -134,6 +139,7 @@ impl Process {
                 // sigreturn and execve: the register says what the guest will see.
                 let result = self.cpu().gpr[gpr::RAX] as i64;
                 if self.exit.is_none() {
+                    let args = call.registers;
                     self.emit(m, &Event::SyscallReturn { abi, pc, number, args, result });
                 }
                 return;
@@ -151,6 +157,7 @@ impl Process {
         // A 64-bit guest's `int 0x80` returns a sign-extended value.
         self.cpu().gpr[gpr::RAX] = deliver::result_word(self.abi, sign_extended(abi, result));
         if m.watches_calls() {
+            let args = call.registers;
             self.emit(m, &Event::SyscallReturn { abi, pc, number, args, result });
         }
     }

@@ -284,7 +284,7 @@ impl Process {
                     machine: m,
                     abi: call.abi,
                     row,
-                    registers: call.registers,
+                    registers: &call.registers,
                     args,
                 };
                 finish(&mut ctx, host, result.unwrap_or(Err(Errno::EINTR)))
@@ -292,7 +292,7 @@ impl Process {
             // Not reached: such a thread cannot run.
             Wait::Futex(_) | Wait::Signal => Err(Errno::EINTR),
         };
-        self.complete(m, call, result);
+        self.complete(m, &call, result);
         false
     }
 

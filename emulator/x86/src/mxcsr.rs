@@ -15,22 +15,35 @@ pub const FLAGS: u32 = 0x3f;
 /// The exception masks.
 pub const MASKS: u32 = 0x1f80;
 
-/// Before guest code: loads the guest's controls and flags.
+/// Before guest code, the host's default being loaded: loads the guest's controls and flags.
 #[inline(always)]
 pub fn enter(cpu: &mut X86Cpu) {
+    let value = prepare(cpu);
+    // Loading takes longer than looking.
+    if value != HOST_MXCSR {
+        // SAFETY: the guest's value was checked when it was written; Rust code between here and the
+        // restore does no floating-point arithmetic whose result depends on it.
+        unsafe { set_host_mxcsr(value) };
+    }
+}
+
+/// Brings the header's fields up to date; what the host's MXCSR is to be.
+#[inline(always)]
+fn prepare(cpu: &mut X86Cpu) -> u32 {
     cpu.hdr.simd_unmasked = !cpu.mxcsr & MASKS;
     cpu.hdr.mxcsr_loaded = u8::from(cpu.hdr.simd_unmasked != 0);
-    // SAFETY: the guest's value was checked when it was written; Rust code between here and the
-    // restore does no floating-point arithmetic whose result depends on it.
-    unsafe { set_host_mxcsr(cpu.mxcsr & 0xffff | MASKS) };
+    cpu.mxcsr & 0xffff | MASKS
 }
 
 /// After guest code: keeps the guest's flags and restores the host's default.
 #[inline(always)]
 pub fn leave(cpu: &mut X86Cpu) {
-    sync(cpu);
-    // SAFETY: the ABI's own value.
-    unsafe { set_host_mxcsr(HOST_MXCSR) };
+    let host = host_mxcsr();
+    cpu.mxcsr = with_flags(cpu, host);
+    if host != HOST_MXCSR {
+        // SAFETY: the ABI's own value.
+        unsafe { set_host_mxcsr(HOST_MXCSR) };
+    }
 }
 
 /// While guest code runs (in a helper): brings [`X86Cpu::mxcsr`] up to date.
@@ -42,8 +55,14 @@ pub fn sync(cpu: &mut X86Cpu) {
 /// While guest code runs (in a helper): the guest's MXCSR.
 #[inline(always)]
 pub fn current(cpu: &X86Cpu) -> u32 {
-    let host = if cpu.hdr.mxcsr_parked != 0 { cpu.hdr.mxcsr } else { host_mxcsr() };
-    cpu.mxcsr | host & FLAGS
+    with_flags(cpu, host_mxcsr())
+}
+
+/// The guest's MXCSR while the host's is `host`.
+#[inline(always)]
+fn with_flags(cpu: &X86Cpu, host: u32) -> u32 {
+    let live = if cpu.hdr.mxcsr_parked != 0 { cpu.hdr.mxcsr } else { host };
+    cpu.mxcsr | live & FLAGS
 }
 
 /// While guest code runs (in a helper): makes `value` the guest's MXCSR. `value` has no reserved
@@ -52,7 +71,15 @@ pub fn current(cpu: &X86Cpu) -> u32 {
 pub fn load(cpu: &mut X86Cpu, value: u32) {
     cpu.mxcsr = value;
     cpu.hdr.mxcsr_parked = 0;
-    enter(cpu);
+    reload(cpu);
+}
+
+/// While guest code runs (in a helper): loads [`X86Cpu::mxcsr`], which was written.
+#[inline(always)]
+pub fn reload(cpu: &mut X86Cpu) {
+    let value = prepare(cpu);
+    // SAFETY: as in `enter`.
+    unsafe { set_host_mxcsr(value) };
 }
 
 #[cfg(test)]

@@ -161,6 +161,9 @@ impl Plan {
 
     /// Adds what blocks have counted to the counters of blocks, loads and stores.
     pub fn settle(&self) {
+        if self.blocks.is_empty() && self.loads.is_empty() && self.stores.is_empty() {
+            return;
+        }
         let [blocks, loads, stores] = self.tally.take();
         self.add(Owed { insns: 0, blocks, loads, stores });
     }

@@ -173,7 +173,7 @@ pub fn mq_notify(ctx: &mut SyscallContext<'_>) -> SysResult {
 
 /// `ipc`: all System V calls of i386 through one number (ipc/syscall.c).
 pub fn ipc(ctx: &mut SyscallContext<'_>) -> Result<HostCall, Errno> {
-    let [call, first, second, third, pointer, fifth] = ctx.registers;
+    let [call, first, second, third, pointer, fifth] = *ctx.registers;
     let version = call >> 16;
     match call & 0xffff {
         // SEMOP, SEMTIMEDOP.

@@ -54,7 +54,7 @@ pub struct SyscallContext<'a> {
     /// The call's row.
     pub row: &'static Row,
     /// The six argument registers, zero-extended.
-    pub registers: [u64; 6],
+    pub registers: &'a [u64; 6],
     /// The arguments by the row's kinds: register pairs joined, `int`s sign-extended.
     pub args: [u64; 6],
 }
@@ -74,18 +74,27 @@ pub fn dispatch(
     machine: &mut dyn Machine,
     abi: Abi,
     number: u64,
-    registers: [u64; 6],
+    registers: &[u64; 6],
 ) -> SysResult {
     let Some(row) = table::lookup(abi, number) else {
         return Err(unknown(abi, number));
     };
     let mut ctx = SyscallContext { process, machine, abi, row, registers, args: [0; 6] };
-    args::decode_to(&mut ctx.args, row.args, abi, &registers);
-    if let Run::Pass(number) = row.run
-        && (ctx.process.threads.len() == 1 || !row.may_block())
+    // Most calls by far: nothing is converted, nothing outlives the call.
+    let direct = match row.run {
+        Run::Pass(number) if ctx.process.threads.len() == 1 || !row.may_block() => Some(number),
+        _ => None,
+    };
+    if let Some(number) = direct
+        && pass::transfer(&mut ctx)
+    {
+        return host_call::syscall(number, &ctx.args, row.may_block())
+            .map_err(|e| interrupted(row, e));
+    }
+    args::decode_to(&mut ctx.args, row.args, abi, registers);
+    if let Some(number) = direct
         && let Some(ready) = pass::direct(&mut ctx)
     {
-        // Most calls by far: nothing is converted, nothing outlives the call.
         return match ready {
             Ok(()) => host_call::syscall(number, &ctx.args, row.may_block())
                 .map_err(|e| interrupted(row, e)),
@@ -123,9 +132,14 @@ fn multiplex(
     let table = if number & X86_64_NUMBER != 0 { Abi::X86_64 } else { Abi::I386 };
     let row = table::lookup(table, number & !X86_64_NUMBER).ok_or(Errno::ENOSYS)?;
     ctx.row = row;
-    ctx.registers = registers;
     ctx.args = args::decode(row.args, ctx.abi, &registers);
-    match begin(ctx) {
+    let SyscallContext { process, machine, abi, args, .. } = ctx;
+    let (process, machine): (_, &mut dyn Machine) = (&mut **process, &mut **machine);
+    let mut inner =
+        SyscallContext { process, machine, abi: *abi, row, registers: &registers, args: *args };
+    let begun = begin(&mut inner);
+    ctx.args = inner.args;
+    match begun {
         Begun::Done(result) => result.map(HostCall::ready),
         Begun::Host(call) => Ok(call),
     }

@@ -129,6 +129,28 @@ pub fn direct(ctx: &mut SyscallContext<'_>) -> Option<Result<(), Errno>> {
     Some(Ok(()))
 }
 
+/// [`direct`] with the arguments not decoded yet, for a good 64-bit call like `read` and `write`: those are
+/// the most frequent ones, and need no look at each kind. False when it is none, and nothing has changed.
+#[inline]
+pub fn transfer(ctx: &mut SyscallContext<'_>) -> bool {
+    let fills = match ctx.row.args {
+        [Arg::Fd, Arg::BufIn(2), Arg::ULong] => false,
+        [Arg::Fd, Arg::BufOut(2), Arg::ULong] => true,
+        _ => return false,
+    };
+    let [fd, at, len, ..] = *ctx.registers;
+    let fd = fd as i32 as u64;
+    if ctx.abi != Abi::X86_64 || fds::check(fd).is_err() {
+        return false;
+    }
+    let Ok(len) = clamp(ctx, at, len) else { return false };
+    if fills && ctx.prepare_write(at, len).is_err() {
+        return false;
+    }
+    ctx.args = [fd, at, len, 0, 0, 0];
+    true
+}
+
 /// Checks `count` structures that need no conversion, which the kernel may fill.
 fn same(
     ctx: &mut SyscallContext<'_>,

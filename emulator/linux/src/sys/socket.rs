@@ -403,7 +403,7 @@ const SOCKETCALLS: [(u64, usize); 21] = [
 
 /// `socketcall`: all socket calls of i386 through one number, the arguments in memory.
 pub fn socketcall(ctx: &mut SyscallContext<'_>) -> Result<HostCall, Errno> {
-    let [call, args_at, ..] = ctx.registers;
+    let [call, args_at, ..] = *ctx.registers;
     let &(number, count) = SOCKETCALLS.get(call as usize).ok_or(Errno::EINVAL)?;
     if number == 0 {
         return Err(Errno::EINVAL);
