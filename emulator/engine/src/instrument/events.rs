@@ -21,7 +21,13 @@ pub fn owed(insts: &[Inst], fault: usize) -> Owed {
     let mut owed = Owed::default();
     let mut insn = 0;
     let mut counted = true;
+    let mut probed = false;
     for i in insts {
+        // The load ahead of an announcement only shows that the one behind it will succeed.
+        if i.op == Op::Hook && i.sub == HookKind::BeforeRead as u16 && probed {
+            owed.loads = owed.loads.saturating_sub(1);
+        }
+        probed = i.op == Op::Load && insn < fault;
         match i.op {
             Op::InsnStart => {
                 insn = usize::from(i.sub);
@@ -106,4 +112,34 @@ pub(super) fn accesses(i: &Inst) -> (u64, u64) {
 /// Whether the op can keep its instruction from completing.
 pub(super) fn fallible(i: &Inst) -> bool {
     i.op.may_fault() || i.op == Op::Call
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use emu_ir::Ty;
+
+    #[test]
+    fn a_load_that_was_announced_is_owed_once() {
+        let op = |op, sub| {
+            let mut i = Inst::new(op, Ty::I64);
+            i.sub = sub;
+            i
+        };
+        let hook = HookKind::BeforeRead as u16;
+        let insts = [
+            op(Op::InsnStart, 0),
+            op(Op::Load, 0),
+            op(Op::Hook, hook),
+            op(Op::Hook, hook),
+            op(Op::Load, 0),
+            op(Op::InsnStart, 1),
+            op(Op::Load, 0),
+            op(Op::InsnStart, 2),
+            op(Op::Call, 0),
+        ];
+        assert_eq!(owed(&insts, 2), Owed { insns: 2, blocks: 0, loads: 2, stores: 0 });
+        assert_eq!(owed(&insts, 1), Owed { insns: 1, blocks: 0, loads: 1, stores: 0 });
+        assert_eq!(owed(&insts, 0), Owed::default());
+    }
 }
