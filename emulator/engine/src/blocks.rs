@@ -51,6 +51,7 @@ struct Rare {
     /// Who wants the instructions, where machine code was there before the ops.
     verdicts: Box<[Verdict]>,
     snapshot: Option<Snapshot>,
+    cut: bool,
 }
 
 /// The code bytes of a block, by address.
@@ -66,8 +67,6 @@ pub(crate) enum Trust {
     /// To be compared each time, and nothing but the run loop leads to it. It ends with the first
     /// instruction that may store.
     Compared,
-    /// Likewise, and only because of that it ends where it does.
-    Cut,
 }
 
 /// Stores into its page that a block survives without being run.
@@ -163,6 +162,17 @@ impl Entry {
         let second = (self.second_page != first).then_some(self.second_page);
         let more = self.rare.as_deref().map_or(&[][..], |r| &r.pages);
         [first].into_iter().chain(second).chain(more.iter().copied())
+    }
+
+    /// Notes that the block ends where it does only because its last instruction may store into
+    /// code that would follow.
+    pub fn set_cut(&mut self) {
+        self.rare.get_or_insert_default().cut = true;
+    }
+
+    /// Whether [`Self::set_cut`] was called.
+    pub fn is_cut(&self) -> bool {
+        self.rare.as_deref().is_some_and(|r| r.cut)
     }
 
     /// The ops and their sites, if the block still has them.
@@ -389,7 +399,7 @@ impl BlockMap {
             let keep = match entry.trust {
                 Trust::Watched => entry.snapshot().is_some(),
                 Trust::Parked => entry.parked < PARKED,
-                Trust::Compared | Trust::Cut => true,
+                Trust::Compared => true,
             };
             if !keep {
                 gone(entry);
@@ -404,7 +414,7 @@ impl BlockMap {
                     parked(entry);
                 }
                 Trust::Parked => entry.parked += 1,
-                Trust::Compared | Trust::Cut => {}
+                Trust::Compared => {}
             }
             if let Some(ids) = self.by_page.get_mut(&page) {
                 ids.push(id);

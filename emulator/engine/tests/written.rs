@@ -154,7 +154,33 @@ fn a_page_that_stays_hot_is_compared_in_machine_code_too(tier: Tier) {
     }
 }
 
+fn a_block_may_lead_from_a_calm_page_into_a_hot_one(tier: Tier) {
+    const ROUNDS: u32 = 2000;
+    // mov [r13], r12: the last instruction of the first page, which the function follows.
+    const STORE: u32 = 0x0065_894d;
+    let mut g = guest(tier, |a, page| {
+        a.mov(rdi, page).unwrap();
+        a.mov(r13, page + 0x800).unwrap();
+        a.mov(dword_ptr(rdi - 4), STORE).unwrap();
+        a.xor(edx, edx).unwrap();
+        repeat(a, ROUNDS, |a| {
+            a.mov(ebx, r12d).unwrap();
+            write_function(a);
+            a.lea(rax, qword_ptr(rdi - 4)).unwrap();
+            a.call(rax).unwrap();
+            a.add(edx, eax).unwrap();
+        });
+        a.mov(rax, qword_ptr(r13)).unwrap();
+    });
+    g.until_trap();
+    let sum: u64 = (1..=u64::from(ROUNDS)).sum();
+    assert_eq!((g.cpu().gpr[2], g.cpu().gpr[0]), (sum, 1));
+    let writes = g.engine.stats().code_writes;
+    assert!(writes < 300, "{writes} stores faulted");
+}
+
 by_each_tier! {
+    a_block_may_lead_from_a_calm_page_into_a_hot_one
     what_was_written_last_runs
     code_left_alone_is_like_any_other
     stores_beside_code_cost_no_translations

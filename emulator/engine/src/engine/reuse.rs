@@ -132,6 +132,7 @@ impl Engine {
         };
         if entry.trust != Trust::Watched
             || entry.snapshot().is_some()
+            || entry.is_cut()
             || store.seen(entry.pc) < SHARED
         {
             return;

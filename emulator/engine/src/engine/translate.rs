@@ -8,7 +8,7 @@ use plugin_api::abi::{self, BlockInfo, kind};
 
 use super::tiers::WARM;
 use super::{Engine, MAX_INSNS, Step};
-use crate::blocks::{Code, Entry, Trust};
+use crate::blocks::{Code, Entry};
 use crate::code::GuestCode;
 use crate::instrument::{Omit, Verdict, instrument, whole_basic_blocks};
 
@@ -143,7 +143,7 @@ impl Engine {
             return;
         }
         let mut options = self.lift_options();
-        if entry.trust == Trust::Cut {
+        if entry.is_cut() {
             options.max_insns = usize::from(entry.insns);
         }
         self.lift(entry.pc, &options);

@@ -67,7 +67,7 @@ impl Engine {
             // It may outrun its own stores.
             (true, Trust::Parked) => false,
             (true, _) => true,
-            (false, Trust::Cut) => false,
+            (false, Trust::Compared) if entry.is_cut() => false,
             (false, _) => {
                 self.watch(entry);
                 true
@@ -102,20 +102,24 @@ impl Engine {
         }
     }
 
-    /// A block just translated, made so that it can be compared each time before it runs: it must
-    /// not outrun its own stores.
+    /// A block just translated of which a page is hot, made so that it can be compared each time
+    /// before it runs: it must not outrun its own stores.
     pub(super) fn make_compared(&mut self, cpu: *mut CpuHeader, mut entry: Entry) -> Entry {
-        let mut trust = Trust::Compared;
         if let Some(n) = entry.ops().and_then(first_store)
             && n + 1 < usize::from(entry.insns)
         {
             let options = LiftOptions { max_insns: n + 1, ..self.lift_options() };
             entry = self.make_entry(cpu, entry.pc, options, Omit::default());
-            trust = Trust::Cut;
+            entry.set_cut();
+            if !entry.pages().any(|p| self.heat.is_hot(p)) {
+                // What is hot has been cut off.
+                self.watch(&mut entry);
+                return entry;
+            }
         }
         let code = entry.ops().map(snapshot).unwrap_or_default();
         entry.set_snapshot(code);
-        entry.trust = trust;
+        entry.trust = Trust::Compared;
         entry
     }
 }
