@@ -66,6 +66,7 @@ fn main() -> anyhow::Result<()> {
     header(&mut out)?;
     ratios(&cli, root, &dir, &host, &mut out)?;
     if cli.only.is_none() {
+        processes(&cli, &dir, &host, &mut out)?;
         events(&cli, &dir, &host, &mut out)?;
         plugins(&cli, &dir, &host, &mut out)?;
         translation(&dir, &host, &mut out)?;
@@ -258,6 +259,40 @@ fn ratios(cli: &Cli, root: &Path, dir: &Path, host: &Path, out: &mut String) -> 
         write!(line, " – |")?;
     }
     say(out, &format!("{line} | | |"));
+    Ok(())
+}
+
+/// Scripts that start programs again and again.
+fn processes(cli: &Cli, dir: &Path, host: &Path, out: &mut String) -> anyhow::Result<()> {
+    say(out, "\n## Processes\n");
+    say(
+        out,
+        "Scripts of many short processes, followed by each tool, as multiples of a native run.",
+    );
+    say(out, "qemu-user does not follow a program into those it starts.\n");
+    say(out, "| script | processes | native s | host | host with syscalls | valgrind none |");
+    say(out, "|---|---|---|---|---|---|");
+    let small = "#include <stdio.h>\nint main(int c, char **v) { while (c--) puts(v[c]); }\n";
+    std::fs::write(dir.join("small.c"), small)?;
+    let each = "ls / | grep b | sed s/b/c/ | sort; expr 1 + $i";
+    let shell = format!("for i in $(seq 12); do {each}; done");
+    let compile = "for i in $(seq 8); do gcc -O1 -c small.c -o small.o; done".to_owned();
+    for (name, count, script) in [("shell", 61, shell), ("compiler", 25, compile)] {
+        let argv: Vec<OsString> = ["/bin/sh", "-c", &script].map(Into::into).to_vec();
+        let native = median(&argv, dir, cli.runs)?.seconds;
+        let words: Vec<&str> = vec!["/bin/sh", "-c", &script];
+        let ours = with_plugins(cli, dir, host, "", &words)? / native;
+        let watched = with_plugins(cli, dir, host, "syscalls", &words)? / native;
+        let mut peer = "–".to_owned();
+        if installed("valgrind") && !cli.no_peers {
+            let tool = ["valgrind", "-q", "--tool=none", "--trace-children=yes"];
+            let all: Vec<OsString> =
+                tool.iter().map(Into::into).chain(argv.iter().cloned()).collect();
+            peer = format!("{:.1}", run(&all, dir)?.seconds / native);
+        }
+        let row = format!("| {name} | {count} | {native:.3} | {ours:.1} | {watched:.1} | {peer} |");
+        say(out, &row);
+    }
     Ok(())
 }
 
