@@ -89,6 +89,16 @@ fn processes() {
 }
 
 #[test]
+fn forks() {
+    check("forks", include_str!("../guests/forks.c"));
+}
+
+#[test]
+fn other_processes_in_proc() {
+    check("others", include_str!("../guests/others.c"));
+}
+
+#[test]
 fn calls() {
     let source = include_str!("../guests/calls.c");
     let large = "-D_FILE_OFFSET_BITS=64";

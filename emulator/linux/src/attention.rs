@@ -100,6 +100,11 @@ pub fn set_tick(tick: Tick) {
     TICK.store(tick as *mut (), Ordering::Release);
 }
 
+/// Whether there is a request.
+pub fn is_due() -> bool {
+    DUE.load(Ordering::Acquire)
+}
+
 /// Takes a request; whether there was one. For the run thread.
 pub fn take() -> bool {
     if !DUE.swap(false, Ordering::AcqRel) {

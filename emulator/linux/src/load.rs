@@ -357,7 +357,7 @@ impl Prepared {
         };
         title::set_name(name);
         title::set_arguments(p);
-        published::publish(&p.program.exe);
+        published::publish(p);
         reset_cpu(p.cpu(), abi, start, stack.sp);
         Ok(())
     }

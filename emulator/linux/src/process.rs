@@ -98,14 +98,12 @@ pub struct Process {
 }
 
 impl Process {
-    /// Loads a program into an empty guest of `m`.
-    pub fn load(request: &LoadRequest, m: &mut dyn Machine) -> Result<Process, LoadError> {
-        let limits = Limits::inherited();
-        let prepared = load::prepare(request, limits.stack())?;
+    /// A process with one thread that has nothing mapped.
+    pub(crate) fn bare(abi: Abi, limits: Limits) -> Process {
         // SAFETY: cannot fail.
         let pid = unsafe { libc::getpid() };
-        let mut p = Process {
-            abi: prepared.abi(),
+        Process {
+            abi,
             program: Program::default(),
             layout: Layout::default(),
             threads: vec![Thread::new(pid)],
@@ -117,7 +115,14 @@ impl Process {
             sched: Scheduler::default(),
             vfork: None,
             exit: None,
-        };
+        }
+    }
+
+    /// Loads a program into an empty guest of `m`.
+    pub fn load(request: &LoadRequest, m: &mut dyn Machine) -> Result<Process, LoadError> {
+        let limits = Limits::inherited();
+        let prepared = load::prepare(request, limits.stack())?;
+        let mut p = Process::bare(prepared.abi(), limits);
         // Only threads are made with "disabled" (kernel/fork.c, `sas_ss_reset`).
         p.thread().signals.alt.flags = 0;
         prepared.commit(&mut p, m)?;

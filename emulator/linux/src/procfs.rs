@@ -1,24 +1,30 @@
 //! `/proc` as the guest must see it.
 //!
 //! The host kernel describes the host process in `/proc/self`, and other guests' in `/proc/PID`. The
-//! files that would give it away or mislead the guest are made here; everything else is true for the
-//! guest too (descriptors and threads but for the host's, limits, working directory, mounts).
+//! files that would give it away or mislead the guest are made here, those of others in [`others`];
+//! everything else is true for the guest too (descriptors and threads but for the host's, limits,
+//! working directory, mounts).
 
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
 use emu_mem::access;
 
-use crate::sys::fds;
-use crate::{Abi, Errno, Machine, Process, cpuinfo, mm, published, signal};
+use crate::published::Guest;
+use crate::{Abi, Errno, Machine, Process, cpuinfo, mm, signal};
+
+mod listing;
+mod others;
+
+pub use listing::{Listing, is_hidden};
 
 /// A file of `/proc` that shows the guest instead of the host.
 #[derive(Clone, Debug)]
 pub struct View {
     /// Which.
     pub entry: Entry,
-    /// The program of another guest process; `None` for this one.
-    other: Option<PathBuf>,
+    /// The other guest process it is of; `None` for this one.
+    other: Option<Guest>,
 }
 
 /// The files there are.
@@ -93,79 +99,27 @@ pub fn find(dirfd: i32, path: &[u8]) -> Option<View> {
         (Entry::Cpuinfo, _) => return None,
         (_, [id, _]) if own(id) => {}
         (_, [id, b"task", tid, _]) if own(id) && is_own_id(tid) => {}
-        // Numbers are a thread's own; what it runs is what its process runs.
-        (Entry::Stat | Entry::Status, _) => return None,
+        (Entry::Stat | Entry::Status, [id, b"task", tid, _]) if id != tid => return None,
+        (Entry::Stat | Entry::Status, [id, _, _, _]) if own(id) => return None,
+        // What a thread runs is what its process runs.
         (_, [id, b"task", tid, _]) if own(id) && number(tid).is_some() => {}
-        (Entry::Exe, [id, _]) => {
-            return Some(View { entry, other: Some(published::program_of(number(id)?)?) });
-        }
+        (
+            Entry::Exe | Entry::Maps | Entry::Smaps | Entry::Stat | Entry::Status,
+            [id, _] | [id, b"task", _, _],
+        ) => return Some(View { entry, other: Some(other_guest(id)?) }),
         _ => return None,
     }
     Some(View { entry, other: None })
 }
 
+/// The other guest process with that id.
+fn other_guest(id: &[u8]) -> Option<Guest> {
+    let pid = number(id)?;
+    if is_guest(pid) { Guest::find(pid) } else { None }
+}
+
 fn number(part: &[u8]) -> Option<i32> {
     std::str::from_utf8(part).ok()?.parse().ok()
-}
-
-/// Whether `path`, relative to `dirfd`, names one of the host's descriptors in a directory of this
-/// process's descriptors.
-pub fn is_hidden(dirfd: i32, path: &[u8]) -> bool {
-    is_reserved_name(last(path))
-        && absolute(dirfd, path).is_some_and(|full| {
-            let parent = full.rsplitn(2, |&b| b == b'/').nth(1);
-            parent.is_some_and(is_descriptors)
-        })
-}
-
-/// A directory of `/proc` in which there are entries of the host.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Listing {
-    /// Of this process's descriptors.
-    Descriptors,
-    /// Of its threads.
-    Threads,
-}
-
-impl Listing {
-    /// What `fd` lists, if it is such a directory.
-    pub fn of(fd: i32) -> Option<Listing> {
-        // SAFETY: the structure is plain data that the call fills.
-        let on_proc = unsafe {
-            let mut fs: libc::statfs = core::mem::zeroed();
-            libc::fstatfs(fd, &mut fs) == 0 && fs.f_type == libc::PROC_SUPER_MAGIC
-        };
-        if !on_proc {
-            return None;
-        }
-        let path = absolute(fd, b"")?;
-        if is_descriptors(&path) {
-            return Some(Listing::Descriptors);
-        }
-        (below_own(&path)?[..] == [b"task"]).then_some(Listing::Threads)
-    }
-
-    /// Whether the entry `name` is the host's.
-    pub fn hides(self, name: &[u8], process: &Process) -> bool {
-        match self {
-            Listing::Descriptors => is_reserved_name(name),
-            Listing::Threads => {
-                number(name).is_some_and(|tid| process.threads.iter().all(|t| t.tid != tid))
-            }
-        }
-    }
-}
-
-/// Whether `name` is the number of a descriptor that is the host's.
-pub fn is_reserved_name(name: &[u8]) -> bool {
-    let number = std::str::from_utf8(name).ok().and_then(|n| n.parse().ok());
-    number.is_some_and(fds::is_reserved)
-}
-
-fn is_descriptors(path: &[u8]) -> bool {
-    below_own(path).is_some_and(|parts| {
-        matches!(parts[..], [b"fd" | b"fdinfo"] | [b"task", _, b"fd" | b"fdinfo"])
-    })
 }
 
 fn last(path: &[u8]) -> &[u8] {
@@ -194,14 +148,6 @@ fn absolute(dirfd: i32, path: &[u8]) -> Option<Vec<u8>> {
 fn below_proc(path: &[u8]) -> Option<Vec<&[u8]>> {
     let mut parts = path.split(|&b| b == b'/').filter(|p| !p.is_empty() && *p != b".");
     (parts.next() == Some(b"proc")).then(|| parts.collect())
-}
-
-/// What follows this process's or thread's directory in an absolute path.
-fn below_own(path: &[u8]) -> Option<Vec<&[u8]>> {
-    let mut parts = below_proc(path)?;
-    let first = *parts.first()?;
-    let own = matches!(first, b"self" | b"thread-self") || is_own_id(first);
-    own.then(|| parts.split_off(1))
 }
 
 fn is_own_id(part: &[u8]) -> bool {
@@ -331,7 +277,7 @@ impl View {
     /// The file that stands for it in a call that follows links.
     pub fn target(&self, process: &Process) -> Option<PathBuf> {
         (self.entry == Entry::Exe).then(|| match &self.other {
-            Some(program) => program.clone(),
+            Some(guest) => guest.program.clone(),
             None => process.program.exe.clone(),
         })
     }
@@ -355,7 +301,11 @@ pub fn open(
     if flags & libc::O_ACCMODE != libc::O_RDONLY {
         return Err(Errno::EACCES);
     }
-    memory_file(&contents(view.entry, process, machine), flags & libc::O_CLOEXEC)
+    let text = match view.other.as_ref().and_then(|guest| others::contents(view.entry, guest)) {
+        Some(text) => text.map_err(|e| Errno::of(&e))?,
+        None => contents(view.entry, process, machine),
+    };
+    memory_file(&text, flags & libc::O_CLOEXEC)
 }
 
 /// A new read-only descriptor of a file in memory that holds `data`.
@@ -422,24 +372,6 @@ mod tests {
         for path in ["/proc/1/maps", "/proc/maps", "/tmp/self/exe", "maps", "/proc/self/fd/exe"] {
             assert_eq!(entry(libc::AT_FDCWD, path.as_bytes()), None, "{path}");
         }
-    }
-
-    #[test]
-    fn the_hosts_descriptors_are_hidden() {
-        use std::os::fd::AsRawFd;
-        let host = std::fs::File::open("/dev/null").expect("/dev/null opens");
-        let (fd, pid) = (host.as_raw_fd(), std::process::id());
-        let paths = [format!("/proc/self/fd/{fd}"), format!("/proc/{pid}/task/{pid}/fdinfo/{fd}")];
-        let hidden = |p: &String| is_hidden(libc::AT_FDCWD, p.as_bytes());
-        assert!(!paths.iter().any(hidden));
-        fds::reserve(fd);
-        assert!(paths.iter().all(hidden));
-        assert!(!hidden(&format!("/proc/1/fd/{fd}")) && !hidden(&format!("/tmp/{fd}")));
-        let dir = std::fs::File::open("/proc/self/fd").expect("/proc/self/fd opens");
-        assert_eq!(Listing::of(dir.as_raw_fd()), Some(Listing::Descriptors));
-        assert_eq!(Listing::of(fd), None);
-        assert!(is_hidden(dir.as_raw_fd(), fd.to_string().as_bytes()));
-        fds::release(fd);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::signal::{deliver, host};
 use crate::sys::time::Deadline;
 use crate::sys::{HostCall, Row, SyscallContext, finish, host_call};
 use crate::turns::Turns;
-use crate::{Abi, Errno, Machine, Process, SysResult, robust};
+use crate::{Abi, Errno, Machine, Process, SysResult, published, robust};
 
 /// A system call whose result is not known yet.
 #[derive(Clone, Copy, Debug)]
@@ -148,6 +148,7 @@ pub fn submit(ctx: &mut SyscallContext<'_>, call: HostCall) -> SysResult {
     if p.thread().companion.is_none() {
         let like = p.thread().tid;
         let companion = p.sched.completions()?.companion(like)?;
+        published::companion(companion.tid);
         p.thread().companion = Some(companion);
     }
     let thread = p.thread();
@@ -356,6 +357,7 @@ impl Process {
         }
         // SAFETY: cannot fail.
         me.tid = unsafe { libc::getpid() };
+        published::companion(me.companion.as_ref().map_or(0, |c| c.tid));
         self.threads = vec![me];
         self.current = 0;
         host::set_mask(deliver::host_mask(self));

@@ -60,6 +60,7 @@ pub fn set_arguments(p: &Process) {
     map.brk = unsafe { libc::syscall(libc::SYS_brk, 0) } as u64;
     (map.arg_start, map.arg_end) = p.program.args;
     (map.env_start, map.env_end) = p.program.env;
+    (map.auxv, map.auxv_size) = (p.program.auxv.as_ptr() as u64, p.program.auxv.len() as u32);
     map.exe_fd = u32::MAX;
     let (option, size) = (libc::PR_SET_MM_MAP, size_of::<MmMap>());
     // SAFETY: the structure is as long as is said; only what `/proc` shows changes.

@@ -68,6 +68,15 @@ impl Arrivals {
         self.count.fetch_sub(1, Ordering::Release);
         Some(info)
     }
+
+    /// Empties every place, also one that a thread had just begun to fill. In a forked child, where no
+    /// other thread is and no signal can arrive.
+    pub fn forget(&self) {
+        for slot in &self.slots {
+            slot.state.store(EMPTY, Ordering::Release);
+        }
+        self.count.store(0, Ordering::Release);
+    }
 }
 
 #[cfg(test)]
@@ -112,5 +121,18 @@ mod tests {
         assert!(!arrivals.put(&SigInfo([99; 128])));
         assert_eq!(arrivals.take(), Some(SigInfo([0; 128])));
         assert!(arrivals.put(&SigInfo([99; 128])) && arrivals.waiting());
+    }
+
+    #[test]
+    fn every_place_is_free_again() {
+        let arrivals = Arrivals::new();
+        assert!(arrivals.put(&SigInfo([1; 128])));
+        // As a thread leaves it that is copied in the middle of `put`.
+        arrivals.slots[1].state.store(CLAIMED, Ordering::Release);
+        arrivals.forget();
+        assert!(!arrivals.waiting() && arrivals.take().is_none());
+        for n in 0..Arrivals::SLOTS {
+            assert!(arrivals.put(&SigInfo([n as u8; 128])), "{n}");
+        }
     }
 }

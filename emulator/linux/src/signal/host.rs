@@ -6,7 +6,7 @@
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::sys::host_call;
-use crate::{attention, companion};
+use crate::{attention, companion, published};
 
 use super::arrivals::Arrivals;
 use super::{
@@ -91,6 +91,31 @@ pub(crate) extern "C" fn on_signal(
     emu_engine::request_interrupt_in(context);
 }
 
+/// Lets no signal in until [`restore`]; what was blocked before.
+pub fn block() -> u64 {
+    exchange_mask(!SYNCHRONOUS)
+}
+
+/// Blocks what [`block`] found blocked.
+pub fn restore(mask: u64) {
+    exchange_mask(mask);
+}
+
+fn exchange_mask(mask: u64) -> u64 {
+    let mut old = 0u64;
+    // SAFETY: the kernel reads and writes 8 bytes.
+    unsafe {
+        libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &mask, &mut old, 8);
+    }
+    old
+}
+
+/// In a forked child, behind [`block`]: what threads of the parent had taken is the parent's alone.
+pub fn forget_arrivals() {
+    ARRIVALS.forget();
+    host_call::PENDING.store(u32::from(attention::is_due()), Ordering::Release);
+}
+
 /// Whether the mask is still closed after a signal was taken.
 pub fn is_closed() -> bool {
     CLOSED.load(Ordering::Acquire)
@@ -138,6 +163,8 @@ pub fn mask() -> u64 {
 
 /// Makes the host's disposition of a signal fit the guest's action.
 pub fn set_action(signal: i32, action: &Action) {
+    let handled = action.handler != IGNORE && action.handler != DEFAULT;
+    published::action(bit(signal), action.handler == IGNORE, handled);
     // 32 and 33 are the C library's: guests send them to their own threads only.
     const LIBRARY: u64 = bit(32) | bit(33);
     if bit(signal) & (SYNCHRONOUS | super::UNMASKABLE | LIBRARY) != 0 {

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::RwLock;
 
-use crate::Errno;
+use crate::{Errno, published};
 
 /// Lowest reserved descriptor, so that the common check is one comparison.
 static LOWEST: AtomicI32 = AtomicI32::new(i32::MAX);
@@ -46,14 +46,18 @@ pub fn out_of_the_way(fd: OwnedFd) -> OwnedFd {
 /// Hides `fd` from the guest.
 pub fn reserve(fd: i32) {
     let mut set = RESERVED.write().unwrap_or_else(|e| e.into_inner());
-    set.insert(fd);
+    if set.insert(fd) {
+        published::descriptor(fd, true);
+    }
     LOWEST.fetch_min(fd, Ordering::Relaxed);
 }
 
 /// `fd` is no longer the host's.
 pub fn release(fd: i32) {
     let mut set = RESERVED.write().unwrap_or_else(|e| e.into_inner());
-    set.remove(&fd);
+    if set.remove(&fd) {
+        published::descriptor(fd, false);
+    }
     LOWEST.store(set.first().copied().unwrap_or(i32::MAX), Ordering::Relaxed);
 }
 

@@ -42,8 +42,16 @@ impl At {
 
 /// The call with the program's path in place of a `/proc/self/exe` that it would follow.
 fn follow_exe(ctx: &mut SyscallContext<'_>, number: i64, at: At, follow: bool) -> SysResult {
-    // The empty path of AT_EMPTY_PATH needs no look at the name.
-    let view = if follow { at.view(ctx)? } else { None };
+    let view = if follow {
+        at.view(ctx)?
+    } else {
+        // The path of AT_EMPTY_PATH may be a null pointer.
+        let path = ctx.read_path(ctx.args[at.path]).unwrap_or_default();
+        if procfs::is_hidden(at.dirfd(ctx), &path) {
+            return Err(Errno::ENOENT);
+        }
+        None
+    };
     let mut call = pass::prepare(ctx, number)?;
     let replaced = match view.and_then(|v| v.target(ctx.process)) {
         Some(target) => Some(procfs::c_path(target.as_os_str().as_bytes())?),

@@ -4,10 +4,11 @@ use emu_x86::state::gpr;
 
 use crate::sched;
 use crate::segments::{self, UserDesc};
+use crate::signal::{deliver, host};
 use crate::sys::{SyscallContext, vfork};
 use crate::thread::Thread;
 use crate::timers::Timers;
-use crate::{Abi, Errno, Event, SysResult};
+use crate::{Abi, Errno, Event, SysResult, published};
 
 /// What a clone call asks for, from any of its forms.
 #[derive(Clone, Copy, Debug, Default)]
@@ -185,9 +186,12 @@ fn new_process(ctx: &mut SyscallContext<'_>, args: CloneArgs) -> SysResult {
     let waits = has(libc::CLONE_VFORK);
     let pair = if waits { Some(vfork::pair()?) } else { None };
     ctx.process.emit(ctx.machine, &Event::BeforeFork);
-    // A signal that was taken for this process must not be seen by the child as well.
-    crate::signal::deliver::absorb(ctx.process);
-    let child = host_fork(&args)?;
+    let mask = host::block();
+    let child = host_fork(&args);
+    if child != Ok(0) {
+        host::restore(mask);
+    }
+    let child = child?;
     if child == 0 {
         let link = pair.map(|(_, c)| c);
         return in_child(ctx, &args, link);
@@ -254,6 +258,9 @@ fn in_child(
     p.timers = Timers::default();
     p.threads = vec![thread];
     p.current = 0;
+    host::forget_arrivals();
+    published::companion(0);
+    host::set_mask(deliver::host_mask(p));
     // An outer vfork parent waits for the process we were copied from, not for this one.
     p.vfork = link;
     if args.flags & CLEAR_SIGHAND != 0 {
