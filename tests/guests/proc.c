@@ -6,10 +6,12 @@
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -192,8 +194,49 @@ static void processors(void)
 	printf("vendor %d\n", strstr(text, wanted) != NULL);
 }
 
+/* Calls that follow the link to the program concern the program. */
+static void followed(void)
+{
+	const char *link = "/proc/self/exe";
+	char name[4200];
+	struct stat was, is;
+	stat(own, &was);
+	printf("chmod %d", chmod(link, 0751));
+	stat(own, &is);
+	printf(" %o", is.st_mode & 07777);
+	printf(", back %d\n", fchmodat(AT_FDCWD, link, was.st_mode & 07777, 0));
+	struct timespec times[2] = {{1000, 0}, {2000, 0}};
+	printf("utimensat %d", utimensat(AT_FDCWD, link, times, 0));
+	stat(own, &is);
+	printf(" %ld, of the descriptor %d\n", (long)is.st_mtime, futimens(open(own, O_RDONLY), NULL));
+	snprintf(name, sizeof name, "%s-link", own);
+	printf("linkat %d", linkat(AT_FDCWD, link, AT_FDCWD, name, AT_SYMLINK_FOLLOW));
+	stat(name, &is);
+	printf(", same %d\n", is.st_ino == was.st_ino);
+	unlink(name);
+	close(creat(name, 0600));
+	int r = fork();
+	if (r == 0) {
+		/* The program must have been started in the new namespace. */
+		if (unshare(CLONE_NEWNS) == 0)
+			mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL);
+		execl(own, own, "mount", name, NULL);
+		_exit(1);
+	}
+	waitpid(r, NULL, 0);
+	unlink(name);
+}
+
 int main(int argc, char **argv)
 {
+	if (argc > 2 && strcmp(argv[1], "mount") == 0) {
+		int failed = mount("/proc/self/exe", argv[2], "", MS_BIND, NULL);
+		struct stat is, program;
+		stat(argv[2], &is);
+		stat(argv[0], &program);
+		printf("mount %d, same %d\n", failed, is.st_ino == program.st_ino);
+		return 0;
+	}
 	setvbuf(stdout, NULL, _IONBF, 0);
 	if (argc > 1) {
 		if (!strcmp(argv[1], "run")) {
@@ -213,6 +256,8 @@ int main(int argc, char **argv)
 	int in[2], out[2];
 	pipe(in);
 	pipe(out);
+	followed();
+	fflush(stdout);
 	pid_t child = fork();
 	if (child == 0) {
 		dup2(in[0], 0);

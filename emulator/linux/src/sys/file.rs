@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use crate::abi::structs;
 use crate::errno::check;
 use crate::procfs::{self, View};
+use crate::sys::args::Arg;
 use crate::sys::host_call::{Buffer, HostCall, syscall};
 use crate::sys::{SyscallContext, fds, pass};
 use crate::{Errno, SysResult};
@@ -62,6 +63,45 @@ fn follow_exe(ctx: &mut SyscallContext<'_>, number: i64, at: At, follow: bool) -
     }
     let result = call.perform(false);
     call.complete(ctx, result)
+}
+
+/// A call that follows its first path, and is otherwise passed to the host's of the same number.
+pub fn follow(ctx: &mut SyscallContext<'_>) -> SysResult {
+    follow_if(ctx, true)
+}
+
+fn follow_if(ctx: &mut SyscallContext<'_>, follow: bool) -> SysResult {
+    let args = ctx.row.args;
+    let path = args.iter().position(|a| matches!(a, Arg::Path)).ok_or(Errno::ENOSYS)?;
+    let dirfd = path.checked_sub(1).filter(|&i| matches!(args[i], Arg::DirFd));
+    let number = ctx.row.x86_64.ok_or(Errno::ENOSYS)?;
+    // Without a path a call is about the descriptor, or about no source.
+    let follow = follow && ctx.args[path] != 0;
+    follow_exe(ctx, i64::from(number), At { dirfd, path }, follow)
+}
+
+/// `fchownat`.
+pub fn fchownat(ctx: &mut SyscallContext<'_>) -> SysResult {
+    let follow = follows(ctx, ctx.int(4))?;
+    follow_if(ctx, follow)
+}
+
+/// `utimensat`.
+pub fn utimensat(ctx: &mut SyscallContext<'_>) -> SysResult {
+    let follow = follows(ctx, ctx.int(3))?;
+    follow_if(ctx, follow)
+}
+
+/// `open_tree`.
+pub fn open_tree(ctx: &mut SyscallContext<'_>) -> SysResult {
+    let follow = follows(ctx, ctx.int(2))?;
+    follow_if(ctx, follow)
+}
+
+/// `linkat`.
+pub fn linkat(ctx: &mut SyscallContext<'_>) -> SysResult {
+    let follow = ctx.int(4) & libc::AT_SYMLINK_FOLLOW != 0;
+    follow_if(ctx, follow)
 }
 
 fn open_at(ctx: &mut SyscallContext<'_>, at: At, flags: u64, mode: u64) -> Result<HostCall, Errno> {

@@ -72,6 +72,7 @@ const REQUESTS: &[(u32, Argument)] = &[
     (0x8919, Interface), (0x891a, Interface), (0x891b, Interface), (0x891c, Interface),
     (0x891d, Interface), (0x891e, Interface), (0x8921, Interface), (0x8922, Interface),
     (0x8923, Interface), (0x8924, Interface), (0x8927, Interface), (0x8933, Interface),
+    (0x8953, Both(68)), (0x8954, Both(68)), (0x8955, Both(68)),
     (0x8942, Interface), (0x8943, Interface), (0x8947, Interface), (0x8948, Interface),
     (0x894b, Write(4)), (0x894c, Value), (0x8010_8906, Write(16)), (0x8010_8907, Write(16)),
     // File attributes: the numbers say `long`, the kernel transfers an `int`.
@@ -84,6 +85,11 @@ const REQUESTS: &[(u32, Argument)] = &[
     // File systems as a whole, copies.
     (0xc004_5877, Value), (0xc004_5878, Value), (0xc018_5879, Both(24)), (0x9408, Value),
     (0x4020_940d, Read(32)), (0xc018_9436, Copies),
+    // XFS_IOC_RESVSP and its kin, which every file system has (linux/falloc.h).
+    (0x4030_5828, Read(48)), (0x4030_5829, Read(48)), (0x4030_582a, Read(48)),
+    (0x4030_582b, Read(48)), (0x4030_5839, Read(48)),
+    // The parameters of a floppy, by which mke2fs tells one (linux/fd.h).
+    (0x8020_0204, Write(32)),
     // TUN devices: the number says `int`, the kernel transfers an interface request.
     (0x4004_54ca, Interface), (0x8004_54d2, Interface),
     (0x4004_54cb, Value), (0x4004_54cc, Value), (0x4004_54cd, Value), (0x4004_54ce, Value),
@@ -286,6 +292,10 @@ mod tests {
         // FS_IOC_FSGETXATTR, FICLONERANGE.
         assert_eq!(argument(0x801c_581f), Some(Write(28)));
         assert_eq!(argument(0x4020_940d), Some(Read(32)));
+        // FS_IOC_RESVSP64, FDGETPRM, SIOCGARP.
+        assert_eq!(argument(0x4030_582a), Some(Read(48)));
+        assert_eq!(argument(0x8020_0204), Some(Write(32)));
+        assert_eq!(argument(0x8954), Some(Both(68)));
         assert_eq!(argument(0x894c), Some(Value), "SIOCGSKNS: the result is a descriptor");
         // SIOCGSTAMP_NEW, SIOCGSTAMPNS_NEW: times of 64 bits in either guest.
         assert_eq!(argument(0x8010_8906), Some(Write(16)));
