@@ -98,6 +98,12 @@ fn other_processes_in_proc() {
     check("others", include_str!("../guests/others.c"));
 }
 
+/// Where priorities are refused, that is compared.
+#[test]
+fn priorities() {
+    check("priorities", include_str!("../guests/priorities.c"));
+}
+
 #[test]
 fn calls() {
     let source = include_str!("../guests/calls.c");

@@ -181,14 +181,19 @@ impl Process {
         if core::mem::take(&mut self.sched.yielded) {
             let (before, rest) = self.threads.split_at_mut(self.current);
             if let [me, after @ ..] = rest {
-                let others = before.iter().chain(after.iter()).filter(|t| t.can_run());
+                let equal = me.share.priority();
+                let others = before.iter().chain(after.iter());
+                let others = others.filter(|t| t.can_run() && t.share.priority() == equal);
                 Turns::yield_to(&mut me.share, others.map(|t| &t.share));
             }
             self.end_turn();
         } else if slice_over {
             self.end_turn();
         }
-        let ready = self.threads.iter_mut().enumerate().filter(|(_, t)| t.can_run());
+        let able = self.threads.iter().filter(|t| t.can_run());
+        let class = self.sched.turns.class(able.map(|t| &t.share));
+        let ready = self.threads.iter_mut().enumerate();
+        let ready = ready.filter(|(_, t)| t.share.priority() == class && t.can_run());
         let shares = ready.map(|(i, t)| (i, &mut t.share));
         let Some(next) = self.sched.turns.next(shares, self.current) else {
             self.idle();
@@ -202,6 +207,21 @@ impl Process {
     pub(crate) fn end_turn(&mut self) {
         let serial = self.sched.serial();
         self.thread().share.end(serial);
+        self.sched.turns.end();
+    }
+
+    /// Has turn-taking follow the kernel's policy for thread `tid`, which the guest has changed.
+    pub(crate) fn follow_policy(&mut self, tid: i32) {
+        let Some(t) = self.threads.iter_mut().find(|t| t.tid == tid) else { return };
+        let mut param = libc::sched_param { sched_priority: 0 };
+        // SAFETY: the first only asks, the second fills the structure.
+        let policy = unsafe {
+            libc::sched_getparam(tid, &mut param);
+            libc::sched_getscheduler(tid)
+        };
+        let priority = u8::try_from(param.sched_priority).unwrap_or(0);
+        let reset = policy >= 0 && policy & libc::SCHED_RESET_ON_FORK != 0;
+        self.sched.turns.prioritize(&mut t.share, priority, reset);
     }
 
     /// Runs guest code of the current thread.

@@ -4,6 +4,10 @@
 //! and then the thread that wakes it makes room for it at once, in the middle of its slice. Programs
 //! count on this: a thread that gives up a lock and takes it again a moment later would else have it
 //! whenever the others look. Not each time: threads that hand each other work do it in batches.
+//!
+//! Threads with a real-time priority go first, the highest alone or in turns with its equals. As the kernel
+//! throttles such threads, every now and then one of the others has a turn: one that spins until another has
+//! done something would else spin for ever.
 
 /// Instructions before another thread gets its turn: some 100 µs, so that one that spins until
 /// another has done something does not spin for long.
@@ -20,6 +24,9 @@ const VISIT: u64 = SLICE / 16;
 /// time too.
 const STOP: u64 = 1 << 9;
 
+/// Of so many turns that real-time threads have while others could run, one is the others'.
+const THROTTLE: u32 = 20;
+
 /// A thread's share.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Share {
@@ -33,12 +40,22 @@ pub struct Share {
     visit: u64,
     /// Up to what it makes no room for others.
     stretch: u64,
+    /// Real-time priority, 1 to 99; 0: it has none.
+    priority: u8,
+    /// Threads it starts do not inherit that (`SCHED_RESET_ON_FORK`).
+    reset: bool,
 }
 
 impl Share {
     /// The share of a thread that this one starts: no less is used up, so the starter goes on.
     pub fn of_new(self) -> Share {
-        Share { used: 0, visit: 0, stretch: 0, ..self }
+        let priority = if self.reset { 0 } else { self.priority };
+        Share { used: 0, visit: 0, stretch: 0, priority, reset: false, ..self }
+    }
+
+    /// The real-time priority; 0: it has none.
+    pub fn priority(&self) -> u8 {
+        self.priority
     }
 
     fn key(&self) -> (u64, u64) {
@@ -68,9 +85,40 @@ impl Share {
 pub struct Turns {
     /// No runnable thread has used less, but for credits.
     floor: u64,
+    /// A thread has had a real-time priority.
+    real_time: bool,
+    /// Turns that ended while threads of several priorities could run, modulo [`THROTTLE`].
+    ended: u32,
 }
 
 impl Turns {
+    /// Gives a thread a real-time priority (0: takes it), which threads it starts inherit unless `reset`.
+    pub fn prioritize(&mut self, share: &mut Share, priority: u8, reset: bool) {
+        (share.priority, share.reset) = (priority, reset);
+        self.real_time |= priority != 0;
+    }
+
+    /// A turn is over.
+    pub fn end(&mut self) {
+        self.ended = (self.ended + 1) % THROTTLE;
+    }
+
+    /// The priority of those among whom [`Turns::next`] is to pick, of the threads that can run.
+    pub fn class<'a>(&mut self, ready: impl Iterator<Item = &'a Share> + Clone) -> u8 {
+        if !self.real_time {
+            return 0;
+        }
+        let highest = ready.clone().map(Share::priority).max().unwrap_or(0);
+        let others = ready.filter(|s| s.priority != highest);
+        match others.min_by_key(|s| s.since) {
+            // The others lack nothing.
+            None => self.ended = 0,
+            Some(other) if self.ended == THROTTLE - 1 => return other.priority,
+            Some(_) => {}
+        }
+        highest
+    }
+
     /// Picks among the threads that can run, each with its number. `current` runs on until its slice
     /// is over, unless another has used much less.
     pub fn next<'a>(
@@ -190,6 +238,49 @@ mod tests {
             calls += 1;
         }
         assert!(calls <= 2 * SLICE / STOP, "{calls}");
+    }
+
+    /// Runs whoever's turn it is for a slice, `times` times; whose turns they were.
+    fn turns_of(
+        turns: &mut Turns,
+        shares: &mut [Share],
+        ready: &[usize],
+        times: u64,
+    ) -> Vec<usize> {
+        let mut current = ready[0];
+        let one = |serial| {
+            let class = turns.class(ready.iter().map(|&i| &shares[i]));
+            let able: Vec<_> =
+                ready.iter().copied().filter(|&i| shares[i].priority() == class).collect();
+            current = pick(turns, shares, &able, current);
+            shares[current].count(SLICE);
+            shares[current].end(serial);
+            turns.end();
+            current
+        };
+        (1..=times).map(one).collect()
+    }
+
+    #[test]
+    fn the_highest_priority_goes_first_but_not_for_ever() {
+        let (mut turns, mut shares) = (Turns::default(), [Share::default(); 4]);
+        turns.prioritize(&mut shares[1], 10, false);
+        turns.prioritize(&mut shares[2], 50, false);
+        turns.prioritize(&mut shares[3], 50, true);
+        let all = turns_of(&mut turns, &mut shares, &[0, 1, 2, 3], 60);
+        let count = |n| all.iter().filter(|i| **i == n).count();
+        // Equals share; the two others have one throttled turn after the other.
+        assert_eq!((count(2) + count(3), count(0) + count(1)), (57, 3), "{all:?}");
+        assert!(count(2).abs_diff(count(3)) <= 1 && count(0) > 0 && count(1) > 0, "{all:?}");
+        // Without the highest the next one has what it had.
+        let rest = turns_of(&mut turns, &mut shares, &[0, 1], 20);
+        assert_eq!(rest.iter().filter(|i| **i == 1).count(), 19, "{rest:?}");
+        // In the middle of another's slice, too.
+        shares[0].count(100);
+        assert_eq!(turns.class([shares[0], shares[2]].iter()), 50);
+        assert_eq!((shares[2].of_new().priority(), shares[3].of_new().priority()), (50, 0));
+        turns.prioritize(&mut shares[2], 0, false);
+        assert_eq!(turns.class([shares[0], shares[2]].iter()), 0);
     }
 
     #[test]

@@ -184,3 +184,31 @@ pub fn sched_yield(ctx: &mut SyscallContext<'_>) -> SysResult {
     ctx.process.sched.yielded = true;
     ctx.host(libc::SYS_sched_yield, ctx.args)
 }
+
+/// `sched_setparam`.
+pub fn sched_setparam(ctx: &mut SyscallContext<'_>) -> SysResult {
+    set_policy(ctx, libc::SYS_sched_setparam)
+}
+
+/// `sched_setscheduler`.
+pub fn sched_setscheduler(ctx: &mut SyscallContext<'_>) -> SysResult {
+    set_policy(ctx, libc::SYS_sched_setscheduler)
+}
+
+/// `sched_setattr`.
+pub fn sched_setattr(ctx: &mut SyscallContext<'_>) -> SysResult {
+    set_policy(ctx, libc::SYS_sched_setattr)
+}
+
+/// The host's call, whose success turn-taking follows.
+fn set_policy(ctx: &mut SyscallContext<'_>, number: i64) -> SysResult {
+    let call = pass::prepare(ctx, number)?;
+    let result = call.perform(false);
+    let result = call.complete(ctx, result)?;
+    let tid = match ctx.int(0) {
+        0 => ctx.thread().tid,
+        tid => tid,
+    };
+    ctx.process.follow_policy(tid);
+    Ok(result)
+}
