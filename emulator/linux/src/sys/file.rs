@@ -44,7 +44,11 @@ impl At {
 /// The call with the program's path in place of a `/proc/self/exe` that it would follow.
 fn follow_exe(ctx: &mut SyscallContext<'_>, number: i64, at: At, follow: bool) -> SysResult {
     let view = if follow {
-        at.view(ctx)?
+        match at.view(ctx) {
+            // Which error comes first is the kernel's to say.
+            Err(Errno::EFAULT) => None,
+            view => view?,
+        }
     } else {
         // The path of AT_EMPTY_PATH may be a null pointer.
         let path = ctx.read_path(ctx.args[at.path]).unwrap_or_default();
