@@ -212,14 +212,24 @@ static int by_name(const struct dirent **a, const struct dirent **b)
 
 static void directories(void)
 {
+	/* One that nobody else changes, too large for one call. */
+	char place[] = "/tmp/entriesXXXXXX", path[400];
+	SHOW(mkdtemp(place) != NULL);
+	for (int i = 0; i < 1000; i++) {
+		sprintf(path, "%s/%0*d", place, 1 + i % 200, i);
+		if (i % 3)
+			close(open(path, O_CREAT | O_WRONLY, 0600));
+		else
+			mkdir(path, 0700);
+	}
 	struct dirent **list;
-	int n = scandir("/etc", &list, NULL, by_name);
+	int n = scandir(place, &list, NULL, by_name);
 	unsigned sum = 0;
 	for (int i = 0; i < n; i++)
 		for (char *p = list[i]->d_name; *p; p++)
 			sum = sum * 31 + (unsigned char)*p + list[i]->d_type;
 	printf("%d entries, %u\n", n, sum);
-	DIR *d = opendir("/usr/bin");
+	DIR *d = opendir(place);
 	long where = 0;
 	char name[256] = "";
 	for (int i = 0; i < 20; i++) {
@@ -240,6 +250,11 @@ static void directories(void)
 	OK(syscall(SYS_getdents64, fd, buf, sizeof buf));
 	SHOW(syscall(SYS_getdents, fd, buf, 1));
 	close(fd);
+	for (int i = 0; i < n; i++) {
+		sprintf(path, "%s/%s", place, list[i]->d_name);
+		remove(path);
+	}
+	SHOW(rmdir(place));
 }
 
 static void waiting(void)
