@@ -15,24 +15,15 @@ pub const FLAGS: u32 = 0x3f;
 /// The exception masks.
 pub const MASKS: u32 = 0x1f80;
 
-/// Before guest code, the host's default being loaded: loads the guest's controls and flags.
+/// Before guest code: loads the guest's controls and flags. Always: the host's own arithmetic may have
+/// left flags.
 #[inline(always)]
 pub fn enter(cpu: &mut X86Cpu) {
-    let value = prepare(cpu);
-    // Loading takes longer than looking.
-    if value != HOST_MXCSR {
-        // SAFETY: the guest's value was checked when it was written; Rust code between here and the
-        // restore does no floating-point arithmetic whose result depends on it.
-        unsafe { set_host_mxcsr(value) };
-    }
-}
-
-/// Brings the header's fields up to date; what the host's MXCSR is to be.
-#[inline(always)]
-fn prepare(cpu: &mut X86Cpu) -> u32 {
     cpu.hdr.simd_unmasked = !cpu.mxcsr & MASKS;
     cpu.hdr.mxcsr_loaded = u8::from(cpu.hdr.simd_unmasked != 0);
-    cpu.mxcsr & 0xffff | MASKS
+    // SAFETY: the guest's value was checked when it was written; Rust code between here and the
+    // restore does no floating-point arithmetic whose result depends on it.
+    unsafe { set_host_mxcsr(cpu.mxcsr & 0xffff | MASKS) };
 }
 
 /// After guest code: keeps the guest's flags and restores the host's default.
@@ -71,15 +62,7 @@ fn with_flags(cpu: &X86Cpu, host: u32) -> u32 {
 pub fn load(cpu: &mut X86Cpu, value: u32) {
     cpu.mxcsr = value;
     cpu.hdr.mxcsr_parked = 0;
-    reload(cpu);
-}
-
-/// While guest code runs (in a helper): loads [`X86Cpu::mxcsr`], which was written.
-#[inline(always)]
-pub fn reload(cpu: &mut X86Cpu) {
-    let value = prepare(cpu);
-    // SAFETY: as in `enter`.
-    unsafe { set_host_mxcsr(value) };
+    enter(cpu);
 }
 
 #[cfg(test)]

@@ -223,7 +223,7 @@ pub unsafe extern "C" fn fxrstor(cpu: *mut CpuHeader, addr: u64, code: u64, _: u
     let mut image = [0; 512];
     if access(cpu, |hdr| read_guest(hdr, addr, &mut image[..image_bytes(layout)])) {
         match fxsave::read_fxsave_as(cpu, &image, layout) {
-            Ok(()) => mxcsr::reload(cpu),
+            Ok(()) => mxcsr::enter(cpu),
             Err(_) => cpu.hdr.raise(TrapKind::Protection),
         }
     }
