@@ -15,15 +15,18 @@ pub const FLAGS: u32 = 0x3f;
 /// The exception masks.
 pub const MASKS: u32 = 0x1f80;
 
-/// Before guest code: loads the guest's controls and flags. Always: the host's own arithmetic may have
-/// left flags.
+/// Before guest code: loads the guest's controls and flags.
 #[inline(always)]
 pub fn enter(cpu: &mut X86Cpu) {
     cpu.hdr.simd_unmasked = !cpu.mxcsr & MASKS;
     cpu.hdr.mxcsr_loaded = u8::from(cpu.hdr.simd_unmasked != 0);
-    // SAFETY: the guest's value was checked when it was written; Rust code between here and the
-    // restore does no floating-point arithmetic whose result depends on it.
-    unsafe { set_host_mxcsr(cpu.mxcsr & 0xffff | MASKS) };
+    let value = cpu.mxcsr & 0xffff | MASKS;
+    // Loading takes longer than looking. The host's own arithmetic may have left flags.
+    if host_mxcsr() != value {
+        // SAFETY: the guest's value was checked when it was written; Rust code between here and the
+        // restore does no floating-point arithmetic whose result depends on it.
+        unsafe { set_host_mxcsr(value) };
+    }
 }
 
 /// After guest code: keeps the guest's flags and restores the host's default.
