@@ -65,7 +65,21 @@ pub struct CpuHeader {
     /// The mask bits that are clear in the guest's MXCSR.
     pub simd_unmasked: u32,
     /// For the use of the tiers.
-    pub tier: [u64; 2],
+    pub tier: u64,
+    /// Asked by generated code for each system call, before the trap.
+    pub kernel: Kernel,
+}
+
+/// Makes the system call of a CPU that has executed the instruction for it. False when it has not: then
+/// the call is a trap, as always.
+pub type Kernel = unsafe extern "sysv64" fn(*mut CpuHeader) -> bool;
+
+/// The [`Kernel`] that makes none.
+///
+/// # Safety
+/// There is nothing to keep.
+pub unsafe extern "sysv64" fn no_kernel(_: *mut CpuHeader) -> bool {
+    false
 }
 
 const _: () = assert!(core::mem::size_of::<CpuHeader>() == 128);
@@ -108,6 +122,8 @@ pub mod slots {
     pub const SIMD_UNMASKED: u32 = offset_of!(CpuHeader, simd_unmasked) as u32;
     /// [`CpuHeader::tier`].
     pub const TIER: u32 = offset_of!(CpuHeader, tier) as u32;
+    /// [`CpuHeader::kernel`].
+    pub const KERNEL: u32 = offset_of!(CpuHeader, kernel) as u32;
     /// Generated code's base register points here.
     pub const BIAS: u32 = 128;
 }
@@ -155,7 +171,8 @@ impl Default for CpuHeader {
             mxcsr: 0,
             mxcsr_host: 0,
             simd_unmasked: 0,
-            tier: [0; 2],
+            tier: 0,
+            kernel: no_kernel,
         }
     }
 }

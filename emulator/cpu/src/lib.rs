@@ -13,7 +13,7 @@ mod x87;
 
 pub use arch::{CodeSource, GuestArch, LiftOptions, RegDesc, RegKind};
 pub use emu_ir::Effects;
-pub use header::{CpuHeader, FetchInfo, Trap, WITHDRAWAL, slots};
+pub use header::{CpuHeader, FetchInfo, Kernel, Trap, WITHDRAWAL, no_kernel, slots};
 pub use helper::{HelperDesc, HelperFn, may_bulk, read_guest, report_bulk, write_guest};
 pub use lend::{NO_READS, NO_WRITES, lend, lent, withheld};
 pub use mxcsr::{HOST_MXCSR, host_mxcsr, set_host_mxcsr};

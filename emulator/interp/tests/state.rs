@@ -116,7 +116,7 @@ fn flag_immediates_are_sign_extended_and_masked() {
 
 unsafe extern "C" fn mix(cpu: *mut CpuHeader, a: u64, b: u64, c: u64, d: u64) -> u64 {
     // SAFETY: called with a live CPU.
-    unsafe { (*cpu).tier[0] = (*cpu).insn_pc };
+    unsafe { (*cpu).tier = (*cpu).insn_pc };
     a | b << 8 | c << 16 | d << 24 | 0xff << 32
 }
 
@@ -143,7 +143,7 @@ fn helpers_get_four_arguments_and_the_pc() {
     let mut cpu = Cpu::default();
     run_with(&mut cpu, &code, &HELPERS);
     assert_eq!(cpu.regs[..2], [0x0403_0201, 0xff_0000_0001]);
-    assert_eq!(cpu.hdr.tier[0], PC);
+    assert_eq!(cpu.hdr.tier, PC);
 }
 
 #[test]
@@ -183,7 +183,7 @@ unsafe fn record(cpu: *mut CpuHeader, site: &HookSite, addr: u64, size: u64, dat
             core::ptr::copy_nonoverlapping(data, bytes.as_mut_ptr(), size as usize);
             u64::from_le_bytes(bytes)
         });
-        (*cpu).tier[0] += 1;
+        (*cpu).tier += 1;
         ((*cpu).pc, value)
     };
     EVENTS.with_borrow_mut(|e| e.push((site.kind, pc, addr, size, value)));
@@ -236,7 +236,7 @@ fn hooks_and_counters_run_in_place() {
     let cells =
         unsafe { [(&raw const cells[0]).read_volatile(), (&raw const cells[1]).read_volatile()] };
     assert_eq!(cells, [13, 220]);
-    assert_eq!(cpu.hdr.tier[0], 4);
+    assert_eq!(cpu.hdr.tier, 4);
     assert_eq!(
         EVENTS.take(),
         [

@@ -78,6 +78,12 @@ impl TrapKind {
         if (n as usize) < TrapKind::ALL.len() { TrapKind::ALL[n as usize] } else { TrapKind::None }
     }
 
+    /// Whether generated code asks the kernel behind the CPU structure first, which may do what the trap
+    /// is for.
+    pub const fn asks_kernel(self) -> bool {
+        matches!(self, TrapKind::Syscall)
+    }
+
     /// Whether the instruction that raised it counts as retired.
     pub const fn retires(self) -> bool {
         matches!(

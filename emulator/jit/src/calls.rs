@@ -42,6 +42,8 @@ pub enum Callee {
     At(u64),
     /// The function of the [`HookCell`] at this address.
     Through(u64),
+    /// At the address in this slot.
+    Slot(u32),
 }
 
 impl Compiler<'_> {
@@ -118,6 +120,7 @@ impl Compiler<'_> {
                 self.asm.mov_imm(RAX, f);
                 self.asm.op(0xff, false, 2, Rm::R(RAX), 0);
             }
+            Callee::Slot(slot) => self.asm.op(0xff, false, 2, Rm::M(cpu_mem(slot)), 0),
             Callee::Through(_) => {
                 let func = Mem::at(RAX, offset_of!(HookCell, func) as i32);
                 self.asm.op(0xff, false, 2, Rm::M(func), 0);

@@ -10,7 +10,8 @@ use emu_ir::{Inst, TrapKind, Ty};
 use crate::Unsupported;
 use crate::alloc::{BUDGET, cpu_mem};
 use crate::arena::NO_JUMP;
-use crate::asm::{Alu, Mem, NOREG, R10, R11, R14, RBP, RSP, Reg, Rm};
+use crate::asm::{Alu, Mem, NOREG, RAX, R10, R11, R14, RBP, RSP, Reg, Rm};
+use crate::calls::{Arg, Callee};
 use crate::compile::Compiler;
 use crate::faults::{How, Loc, PinMove, Snap};
 use crate::mxcsr;
@@ -392,8 +393,15 @@ impl Compiler<'_> {
     pub fn trap(&mut self, i: &Inst) -> Result<(), Unsupported> {
         self.write_back_all()?;
         let exit = self.new_exit(ExitKind::Trap(i.trap_kind()), i.imm);
-        self.emit_leave(Number::Exit(exit));
-        Ok(())
+        if !i.trap_kind().asks_kernel() {
+            self.emit_leave(Number::Exit(exit));
+            return Ok(());
+        }
+        self.call_to(Callee::Slot(slots::KERNEL), &[Arg::Cpu], true)?;
+        self.asm.alu_imm(Alu::Cmp, Ty::I8, Rm::R(RAX), 0);
+        let declined = self.asm.jcc(4);
+        self.pending.push(Pending::plain(declined, exit));
+        self.leave_to(i.imm)
     }
 
     /// Writes the stubs collected on the way.

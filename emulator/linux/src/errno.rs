@@ -65,6 +65,11 @@ impl Errno {
     /// Not an error: the thread that made the call is gone.
     pub const THREAD_GONE: Errno = Errno(1002);
 
+    /// Whether a signal decides what becomes of the call.
+    pub fn restarts(self) -> bool {
+        (512..=516).contains(&self.0)
+    }
+
     /// The error of the last failed libc call.
     pub fn last() -> Errno {
         Errno(std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO))

@@ -63,18 +63,16 @@ impl Process {
     /// `syscall` of a 64-bit guest: arguments in rdi rsi rdx r10 r8 r9.
     fn call64(&mut self, m: &mut dyn Machine) {
         let cpu = self.cpu();
-        let g = &cpu.gpr;
         let call = Call {
             abi: Abi::X86_64,
             pc: cpu.hdr.pc,
-            number: g[gpr::RAX],
-            registers: [g[gpr::RDI], g[gpr::RSI], g[gpr::RDX], g[10], g[8], g[9]],
+            number: cpu.gpr[gpr::RAX],
+            registers: sys::inline::registers(cpu),
         };
-        // The instruction leaves the return address and the flags in rcx and r11.
-        let flags = cpu.eflags();
-        cpu.gpr[gpr::RCX] = call.pc;
-        cpu.gpr[11] = flags;
-        self.call(m, &call);
+        match sys::inline::take_left() {
+            Some(e) => self.complete(m, &call, Err(e)),
+            None => self.call(m, &call),
+        }
     }
 
     /// `int 0x80`: arguments in ebx ecx edx esi edi ebp.
@@ -145,7 +143,7 @@ impl Process {
                 return;
             }
             Err(e) => {
-                if (512..=516).contains(&e.0) {
+                if e.restarts() {
                     self.thread().interrupted = Some(Interrupted { errno: e, number });
                 }
                 e.value()

@@ -226,6 +226,8 @@ impl Process {
 
     /// Runs guest code of the current thread.
     pub fn run_guest(&mut self, m: &mut dyn Machine) -> crate::Stop {
+        let kernel = self.kernel();
+        self.cpu().hdr.kernel = kernel;
         if self.threads.len() == 1 {
             return m.run(self.cpu(), ALONE);
         }

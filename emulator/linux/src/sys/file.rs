@@ -256,7 +256,7 @@ fn readlink_at(ctx: &mut SyscallContext<'_>, at: At) -> SysResult {
         return Ok(text.len() as u64);
     }
     let dirfd = at.dirfd(ctx) as u64;
-    let len = if size > 0 { pass::clamp(ctx, buf, size as u64)? } else { size as u64 };
+    let len = if size > 0 { pass::clamp(ctx.process.abi, buf, size as u64)? } else { size as u64 };
     if size > 0 {
         ctx.prepare_write(buf, len)?;
     }

@@ -23,6 +23,7 @@ pub mod futex;
 pub mod futex_host;
 pub mod host_call;
 pub mod id;
+pub mod inline;
 pub mod ioctl;
 pub mod ipc;
 pub mod mem;
@@ -41,6 +42,7 @@ pub mod vec;
 pub mod vfork;
 
 pub use host_call::HostCall;
+use pass::Guest;
 pub use table::{Restart, Row, Run};
 
 /// A system call in progress: what its function works with.
@@ -79,28 +81,19 @@ pub fn dispatch(
     let Some(row) = table::lookup(abi, number) else {
         return Err(unknown(abi, number));
     };
+    let mut values = [0; 6];
+    args::decode_to(&mut values, row.args, abi, registers);
     let mut ctx = SyscallContext { process, machine, abi, row, registers, args: [0; 6] };
     // Most calls by far: nothing is converted, nothing outlives the call.
-    let direct = match row.run {
-        Run::Pass(number) if ctx.process.threads.len() == 1 || !row.may_block() => Some(number),
-        _ => None,
-    };
-    if let Some(number) = direct
-        && pass::transfer(&mut ctx)
+    if let Run::Pass(number) = row.run
+        && (ctx.process.threads.len() == 1 || !row.may_block())
+        && let Some(Ok(())) = pass::direct(row, &mut values, &mut ctx)
     {
-        return host_call::syscall(number, &ctx.args, row.may_block())
+        return host_call::syscall(number, &values, row.may_block())
             .map_err(|e| interrupted(row, e));
     }
+    // Checks before a refusal may be made again.
     args::decode_to(&mut ctx.args, row.args, abi, registers);
-    if let Some(number) = direct
-        && let Some(ready) = pass::direct(&mut ctx)
-    {
-        return match ready {
-            Ok(()) => host_call::syscall(number, &ctx.args, row.may_block())
-                .map_err(|e| interrupted(row, e)),
-            Err(e) => Err(descriptor_first(&ctx, e)),
-        };
-    }
     ctx.process.sched.outputs.clear();
     match begin(&mut ctx) {
         Begun::Done(result) => result,
@@ -216,6 +209,20 @@ fn unknown(abi: Abi, number: u64) -> Errno {
     Errno::ENOSYS
 }
 
+impl Guest for SyscallContext<'_> {
+    fn abi(&self) -> Abi {
+        self.process.abi
+    }
+
+    fn prepare_write(&mut self, addr: u64, len: u64) -> Result<(), Errno> {
+        SyscallContext::prepare_write(self, addr, len)
+    }
+
+    fn tid(&mut self) -> Option<u64> {
+        Some(self.thread().tid as u64)
+    }
+}
+
 impl SyscallContext<'_> {
     /// The thread that made the call.
     pub fn thread(&mut self) -> &mut Thread {
@@ -227,14 +234,12 @@ impl SyscallContext<'_> {
         self.args[n] as i32
     }
 
-    /// Checks that `addr..addr+len` lies in the guest's address space (the kernel's `access_ok`).
-    /// It may still not be mapped. Null passes: nothing of the host is there.
+    /// See [`Guest::check_range`].
     pub fn check_range(&self, addr: u64, len: u64) -> Result<(), Errno> {
-        if self.process.abi.holds(addr, len) { Ok(()) } else { Err(Errno::EFAULT) }
+        Guest::check_range(self, addr, len)
     }
 
-    /// Checks a range and makes it ready to be written by the host kernel: watched code pages in
-    /// it lose their protection and their translations.
+    /// See [`Guest::prepare_write`].
     pub fn prepare_write(&mut self, addr: u64, len: u64) -> Result<(), Errno> {
         self.check_range(addr, len)?;
         if len != 0 && addr != 0 {

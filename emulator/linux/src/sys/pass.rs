@@ -4,7 +4,7 @@
 use crate::abi::layout::Struct;
 use crate::sys::args::Arg;
 use crate::sys::host_call::{Buffer, CopyBack, HostCall};
-use crate::sys::{SyscallContext, fds};
+use crate::sys::{Row, SyscallContext, fds};
 use crate::{Abi, Errno};
 
 /// The most array elements a call takes: above `UIO_MAXIOV` and the largest `nfds` that makes
@@ -25,9 +25,9 @@ pub fn prepare(ctx: &mut SyscallContext<'_>, number: i64) -> Result<HostCall, Er
             Arg::Fd | Arg::DirFd => fds::check(value),
             Arg::Path | Arg::Str | Arg::Addr => check_start(ctx, value),
             Arg::BufIn(len) => {
-                clamp(ctx, value, count(len)).map(|n| call.args[usize::from(len)] = n)
+                clamp(ctx.process.abi, value, count(len)).map(|n| call.args[usize::from(len)] = n)
             }
-            Arg::BufOut(len) => clamp(ctx, value, count(len)).and_then(|n| {
+            Arg::BufOut(len) => clamp(ctx.process.abi, value, count(len)).and_then(|n| {
                 call.args[usize::from(len)] = n;
                 ctx.prepare_write(value, n)
             }),
@@ -72,40 +72,54 @@ pub fn prepare(ctx: &mut SyscallContext<'_>, number: i64) -> Result<HostCall, Er
     Ok(call)
 }
 
+/// What making arguments ready needs of the guest.
+pub trait Guest {
+    /// The guest's ABI.
+    fn abi(&self) -> Abi;
+
+    /// Checks a range and makes it ready to be written by the host kernel: watched code pages in
+    /// it lose their protection and their translations.
+    fn prepare_write(&mut self, addr: u64, len: u64) -> Result<(), Errno>;
+
+    /// The current thread's id, if it is known.
+    fn tid(&mut self) -> Option<u64>;
+
+    /// Checks that `addr..addr+len` lies in the guest's address space (the kernel's `access_ok`).
+    /// It may still not be mapped. Null passes: nothing of the host is there.
+    fn check_range(&self, addr: u64, len: u64) -> Result<(), Errno> {
+        if self.abi().holds(addr, len) { Ok(()) } else { Err(Errno::EFAULT) }
+    }
+}
+
 /// Makes the arguments of a call in which nothing is converted ready for the host, in place. `None`
-/// when some structure differs in the guest's ABI; what has been done by then may be done again.
+/// when something is; what has been done by then may be done again.
 #[inline]
-pub fn direct(ctx: &mut SyscallContext<'_>) -> Option<Result<(), Errno>> {
-    let wide = ctx.abi == Abi::X86_64;
-    for (i, &kind) in ctx.row.args.iter().enumerate() {
-        let value = ctx.args[i];
-        let element = |n: u8| ctx.args[usize::from(n)];
+pub fn direct(row: &Row, args: &mut [u64; 6], guest: &mut impl Guest) -> Option<Result<(), Errno>> {
+    for (i, &kind) in row.args.iter().enumerate() {
+        let value = args[i];
+        let element = |n: u8| args[usize::from(n)];
         let checked = match kind {
             Arg::Fd | Arg::DirFd => fds::check(value),
-            Arg::Path | Arg::Str | Arg::Addr => check_start(ctx, value),
+            Arg::Path | Arg::Str | Arg::Addr => guest.check_range(value, 1),
             Arg::BufIn(len) => {
-                clamp(ctx, value, element(len)).map(|n| ctx.args[usize::from(len)] = n)
+                clamp(guest.abi(), value, element(len)).map(|n| args[usize::from(len)] = n)
             }
-            Arg::BufOut(len) => clamp(ctx, value, element(len)).and_then(|n| {
-                ctx.args[usize::from(len)] = n;
-                ctx.prepare_write(value, n)
+            Arg::BufOut(len) => clamp(guest.abi(), value, element(len)).and_then(|n| {
+                args[usize::from(len)] = n;
+                guest.prepare_write(value, n)
             }),
             Arg::In(s) | Arg::Out(s) | Arg::InOut(s) | Arg::Left(s) => {
-                if !wide && !s.is_same() {
-                    return None;
-                }
-                same(ctx, value, s, 1, !matches!(kind, Arg::In(_)))
+                same(guest, value, s, 1, !matches!(kind, Arg::In(_)))?
             }
             Arg::InArray(s, len) | Arg::OutArray(s, len) | Arg::InOutArray(s, len) => {
-                if !wide && !s.is_same() {
-                    return None;
-                }
-                same(ctx, value, s, element(len), !matches!(kind, Arg::InArray(..)))
+                same(guest, value, s, element(len), !matches!(kind, Arg::InArray(..)))?
             }
             // Always the first argument, so nothing is converted yet.
             Arg::Timer => return None,
             Arg::Tid => {
-                ctx.args[i] = thread_id(ctx, value);
+                if value == 0 {
+                    args[i] = guest.tid()?;
+                }
                 Ok(())
             }
             Arg::Int
@@ -122,51 +136,32 @@ pub fn direct(ctx: &mut SyscallContext<'_>) -> Option<Result<(), Errno>> {
         };
         match checked {
             Ok(()) => {}
-            Err(Errno::EFAULT) => ctx.args[i] = NOWHERE,
+            Err(Errno::EFAULT) => args[i] = NOWHERE,
             Err(e) => return Some(Err(e)),
         }
     }
     Some(Ok(()))
 }
 
-/// [`direct`] with the arguments not decoded yet, for a good 64-bit call like `read` and `write`: those are
-/// the most frequent ones, and need no look at each kind. False when it is none, and nothing has changed.
-#[inline]
-pub fn transfer(ctx: &mut SyscallContext<'_>) -> bool {
-    let fills = match ctx.row.args {
-        [Arg::Fd, Arg::BufIn(2), Arg::ULong] => false,
-        [Arg::Fd, Arg::BufOut(2), Arg::ULong] => true,
-        _ => return false,
-    };
-    let [fd, at, len, ..] = *ctx.registers;
-    let fd = fd as i32 as u64;
-    if ctx.abi != Abi::X86_64 || fds::check(fd).is_err() {
-        return false;
-    }
-    let Ok(len) = clamp(ctx, at, len) else { return false };
-    if fills && ctx.prepare_write(at, len).is_err() {
-        return false;
-    }
-    ctx.args = [fd, at, len, 0, 0, 0];
-    true
-}
-
-/// Checks `count` structures that need no conversion, which the kernel may fill.
+/// Checks `count` structures that need no conversion, which the kernel may fill; `None` if they do.
 fn same(
-    ctx: &mut SyscallContext<'_>,
+    guest: &mut impl Guest,
     at: u64,
     s: &Struct,
     count: u64,
     fills: bool,
-) -> Result<(), Errno> {
+) -> Option<Result<(), Errno>> {
+    if guest.abi() != Abi::X86_64 && !s.is_same() {
+        return None;
+    }
     if at == 0 {
-        return Ok(());
+        return Some(Ok(()));
     }
     if count > MAX_ELEMENTS {
-        return Err(Errno::EFAULT);
+        return Some(Err(Errno::EFAULT));
     }
     let len = count * s.host_size as u64;
-    if fills { ctx.prepare_write(at, len) } else { ctx.check_range(at, len) }
+    Some(if fills { guest.prepare_write(at, len) } else { guest.check_range(at, len) })
 }
 
 /// The thread an id names: 0 is the caller, which is not the host thread that makes the call.
@@ -187,10 +182,10 @@ pub fn check_start(ctx: &SyscallContext<'_>, addr: u64) -> Result<(), Errno> {
 
 /// The length of a buffer at `addr`, cut at the end of the guest's area it lies in: the guest has
 /// nothing mapped there, so a transfer that gets that far ends as it would natively.
-pub fn clamp(ctx: &SyscallContext<'_>, addr: u64, len: u64) -> Result<u64, Errno> {
+pub fn clamp(abi: Abi, addr: u64, len: u64) -> Result<u64, Errno> {
     // What the kernel checks buffers of either ABI against.
     const KERNEL_LIMIT: u64 = Abi::X86_64.kernel_task_size();
-    match (addr.checked_add(len), ctx.process.abi.room_at(addr)) {
+    match (addr.checked_add(len), abi.room_at(addr)) {
         (Some(end), Some(room)) if end <= KERNEL_LIMIT => Ok(len.min(room)),
         // The kernel has its own idea of negative lengths: let it see them, with no address.
         _ if addr == 0 => Ok(len),

@@ -300,7 +300,7 @@ pub fn setsockopt(ctx: &mut SyscallContext<'_>) -> Result<HostCall, Errno> {
     if (len as i32) < 0 {
         return Err(Errno::EINVAL);
     }
-    let len = pass::clamp(ctx, value, len)?;
+    let len = pass::clamp(ctx.process.abi, value, len)?;
     let call = |value: u64, len: u64| {
         HostCall::new(libc::SYS_setsockopt, [fd, level, option, value, len, 0])
     };

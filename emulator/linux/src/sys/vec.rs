@@ -29,7 +29,7 @@ pub fn read_iovec(
         if len >> (8 * ctx.abi.word() - 1) != 0 {
             return Err(Errno::EINVAL);
         }
-        let len = pass::clamp(ctx, base, len)?;
+        let len = pass::clamp(ctx.process.abi, base, len)?;
         if fills {
             ctx.prepare_write(base, len)?;
         }
