@@ -74,6 +74,11 @@ fn code_mapped_twice() {
 }
 
 #[test]
+fn calls_in_place() {
+    check("in_place", include_str!("../guests/in_place.c"));
+}
+
+#[test]
 fn awaited_signals() {
     let source = include_str!("../guests/awaited.c");
     check("awaited", source);

@@ -10,7 +10,7 @@ use emu_ir::{Inst, TrapKind, Ty};
 use crate::Unsupported;
 use crate::alloc::{BUDGET, cpu_mem};
 use crate::arena::NO_JUMP;
-use crate::asm::{Alu, Mem, NOREG, RAX, R10, R11, R14, RBP, RSP, Reg, Rm};
+use crate::asm::{Alu, Mem, NOREG, R10, R11, R14, RAX, RBP, RSP, Reg, Rm};
 use crate::calls::{Arg, Callee};
 use crate::compile::Compiler;
 use crate::faults::{How, Loc, PinMove, Snap};

@@ -65,7 +65,9 @@ unsafe fn make(cpu: *mut CpuHeader, may_block: bool) -> bool {
     let (cpu, shared) = unsafe { (&mut *cpu.cast::<X86Cpu>(), Shared::of(cpu)) };
     let Some(row) = table::lookup(Abi::X86_64, cpu.gpr[gpr::RAX]) else { return false };
     let Run::Pass(number) = row.run else { return false };
-    if row.may_block() && !may_block || shared.wants_either(kind::SYSCALL_ENTER, kind::SYSCALL_RETURN) {
+    if row.may_block() && !may_block
+        || shared.wants_either(kind::SYSCALL_ENTER, kind::SYSCALL_RETURN)
+    {
         return false;
     }
     let mut values = [0; 6];
