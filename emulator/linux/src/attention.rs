@@ -110,10 +110,7 @@ pub fn take() -> bool {
     if !DUE.swap(false, Ordering::AcqRel) {
         return false;
     }
-    host_call::PENDING.store(0, Ordering::Release);
-    if host::pending() {
-        host_call::PENDING.store(1, Ordering::Release);
-    }
+    host::settle();
     true
 }
 

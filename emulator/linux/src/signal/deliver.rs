@@ -32,6 +32,7 @@ pub fn deliver(p: &mut Process, m: &mut dyn Machine) {
         }
         // No handler took these over.
         if let Some(i) = p.thread().interrupted.take() {
+            host::settle();
             restart(p, i);
         }
         if let Some(mask) = p.thread().signals.saved.take() {

@@ -25,11 +25,18 @@ pub fn pending() -> bool {
 /// Takes a signal that waits. The run thread blocks all others on the host until [`set_mask`].
 pub fn take() -> Option<SigInfo> {
     let info = ARRIVALS.take()?;
-    host_call::PENDING.store(0, Ordering::Release);
-    if pending() {
+    settle();
+    Some(info)
+}
+
+/// Has calls that may block start again once nothing waits to be seen to. For the run thread: a companion
+/// that took a signal may say so only after that has been dealt with.
+pub fn settle() {
+    // Nothing is looked at before this is seen: what comes later says so itself.
+    host_call::PENDING.swap(0, Ordering::SeqCst);
+    if pending() || attention::is_due() {
         host_call::PENDING.store(1, Ordering::Release);
     }
-    Some(info)
 }
 
 /// SIGILL and SIGTRAP: sent by somebody, or a bug of the host, which dies of it.
@@ -113,7 +120,7 @@ fn exchange_mask(mask: u64) -> u64 {
 /// In a forked child, behind [`block`]: what threads of the parent had taken is the parent's alone.
 pub fn forget_arrivals() {
     ARRIVALS.forget();
-    host_call::PENDING.store(u32::from(attention::is_due()), Ordering::Release);
+    settle();
 }
 
 /// Whether the mask is still closed after a signal was taken.
@@ -273,5 +280,27 @@ pub fn die(signal: i32) {
         libc::sigaddset(&mut set, signal);
         libc::raise(signal);
         libc::pthread_sigmask(libc::SIG_UNBLOCK, &set, core::ptr::null_mut());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_late_word_of_a_signal_dealt_with_keeps_no_call_from_starting() {
+        let info = SigInfo::new(libc::SIGTERM, 0);
+        // What a companion's handler does, with the run thread in between.
+        assert!(ARRIVALS.put(&info));
+        assert!(take().is_some());
+        host_call::PENDING.store(1, Ordering::Release);
+        settle();
+        assert_eq!(host_call::PENDING.load(Ordering::Acquire), 0);
+
+        assert!(ARRIVALS.put(&info));
+        settle();
+        assert_eq!(host_call::PENDING.load(Ordering::Acquire), 1);
+        assert!(take().is_some());
+        assert_eq!(host_call::PENDING.load(Ordering::Acquire), 0);
     }
 }
