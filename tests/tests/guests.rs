@@ -52,6 +52,12 @@ fn returns() {
     }
 }
 
+/// CPU clocks of threads, and timers that go by them.
+#[test]
+fn cputime() {
+    check("cputime", include_str!("../guests/cputime.c"));
+}
+
 #[test]
 fn memory() {
     check("memory", include_str!("../guests/memory.c"));

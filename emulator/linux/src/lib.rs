@@ -17,6 +17,7 @@
 pub mod abi;
 pub mod attention;
 pub mod companion;
+mod cpu_time;
 mod cpuinfo;
 pub mod elf;
 mod engine;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::cpu_time::CpuTime;
 use crate::limits::Limits;
 use crate::load::{self, LoadError, LoadRequest};
 use crate::sched::Scheduler;
@@ -87,6 +88,8 @@ pub struct Process {
     pub limits: Limits,
     /// POSIX timers.
     pub timers: Timers,
+    /// What tells the threads' CPU time.
+    pub(crate) cpu_time: CpuTime,
     /// It has made a signalfd.
     pub signalfds: bool,
     /// Turn-taking.
@@ -111,6 +114,7 @@ impl Process {
             actions: Actions::default(),
             limits,
             timers: Timers::default(),
+            cpu_time: CpuTime::default(),
             signalfds: false,
             sched: Scheduler::default(),
             vfork: None,

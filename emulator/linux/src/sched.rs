@@ -251,6 +251,7 @@ impl Process {
 
     fn switch_to(&mut self, m: &mut dyn Machine, at: usize) {
         if at != self.current {
+            self.before_switch(at);
             self.current = at;
             let tid = self.threads[at].tid;
             self.emit(m, &crate::Event::ThreadSwitch { tid });
@@ -350,6 +351,7 @@ impl Process {
 
     /// Ends every other thread (`execve`). Host calls they are in are interrupted first.
     pub fn end_other_threads(&mut self, m: &mut dyn Machine) {
+        self.before_others_end();
         let mut me = self.threads.swap_remove(self.current);
         for round in 0..1000 {
             self.collect();
@@ -467,6 +469,7 @@ impl Process {
         let tid = self.thread().tid;
         self.emit(m, &crate::Event::ThreadExit { tid });
         robust::release(self, m);
+        self.before_thread_end();
         let gone = self.threads.swap_remove(self.current);
         self.current %= self.threads.len().max(1);
         // Signals for the process may be among those it had taken.

@@ -26,6 +26,8 @@ pub struct Thread {
     pub restart_block: Option<crate::sys::time::Interrupted>,
     /// Its share of the run thread.
     pub share: Share,
+    /// CPU time it has used of the run thread's, in nanoseconds; up to date after `share_out`.
+    pub(crate) cpu_time: u64,
     /// What it waits for.
     pub wait: Option<Wait>,
     /// The system call that waits.
@@ -57,6 +59,7 @@ impl Thread {
             robust_list: (0, 0),
             interrupted: None,
             share: Share::default(),
+            cpu_time: 0,
             wait: None,
             call: None,
             companion: None,

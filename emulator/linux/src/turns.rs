@@ -34,6 +34,8 @@ pub struct Share {
     spent: u64,
     /// Instructions of its present slice.
     used: u64,
+    /// What it has used in all since [`Share::forget_total`].
+    total: u64,
     /// When it last gave up its turn: among equals who has waited longest is next.
     since: u64,
     /// Up to what it may use before it makes room for the one that made room for it.
@@ -50,7 +52,7 @@ impl Share {
     /// The share of a thread that this one starts: no less is used up, so the starter goes on.
     pub fn of_new(self) -> Share {
         let priority = if self.reset { 0 } else { self.priority };
-        Share { used: 0, visit: 0, stretch: 0, priority, reset: false, ..self }
+        Share { used: 0, total: 0, visit: 0, stretch: 0, priority, reset: false, ..self }
     }
 
     /// The real-time priority; 0: it has none.
@@ -71,6 +73,17 @@ impl Share {
     pub fn count(&mut self, instructions: u64) {
         self.used += instructions.min(self.left());
         self.spent += instructions + STOP;
+        self.total += instructions + STOP;
+    }
+
+    /// What it has used, whatever credit it had.
+    pub fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// Begins the total anew.
+    pub fn forget_total(&mut self) {
+        self.total = 0;
     }
 
     /// It begins to wait, or its slice is over.

@@ -154,6 +154,7 @@ fn new_thread(ctx: &mut SyscallContext<'_>, args: CloneArgs) -> SysResult {
     if has(libc::CLONE_CHILD_SETTID) {
         let _ = ctx.write_u32(args.child_tid, tid as u32);
     }
+    ctx.process.before_new_thread();
     let parent = ctx.process.current;
     let mut thread = Thread::new(tid);
     thread.companion = Some(companion);
@@ -256,6 +257,8 @@ fn in_child(
     }
     p.sched.forget();
     p.timers = Timers::default();
+    p.cpu_time = Default::default();
+    thread.cpu_time = 0;
     p.threads = vec![thread];
     p.current = 0;
     host::forget_arrivals();

@@ -38,6 +38,7 @@ pub mod system;
 pub mod table;
 pub mod thread;
 pub mod time;
+pub mod timer;
 pub mod vec;
 pub mod vfork;
 

@@ -170,7 +170,7 @@ fn thread_id(ctx: &mut SyscallContext<'_>, id: u64) -> u64 {
 }
 
 /// The host's id of a timer; one that no timer has if there is none.
-fn timer_id(ctx: &SyscallContext<'_>, id: u64) -> u64 {
+fn timer_id(ctx: &mut SyscallContext<'_>, id: u64) -> u64 {
     ctx.process.timers.get(id as i32).map_or(u64::MAX, |t| t.host as u64)
 }
 

@@ -8,7 +8,7 @@ use crate::sys::args::Arg::{self, *};
 use crate::sys::host_call::HostCall;
 use crate::sys::{
     SyscallContext, aio, dir, exec, fd, file, fork, futex, futex_host, id, ioctl, ipc, mem, poll,
-    process, seccomp, signal, socket, system, thread, time, vec,
+    process, seccomp, signal, socket, system, thread, time, timer, vec,
 };
 use crate::{Abi, Errno, SysResult};
 
@@ -283,7 +283,7 @@ pub static ROWS: &[Row] = &[
     pass("umask", 95, 60, &[Mode]),
     pass("gettimeofday", 96, 78, &[Out(&TIMEVAL), Out(&TIMEZONE)]),
     row("getrlimit", 97, 76, &[UInt, Out(&RLIMIT)], Call(process::getrlimit)),
-    pass("getrusage", 98, 77, &[Int, Out(&RUSAGE)]),
+    row("getrusage", 98, 77, &[Int, Out(&RUSAGE)], Call(time::getrusage)),
     row("sysinfo", 99, 116, &[Out(&SYSINFO)], Call(system::sysinfo)),
     pass("times", 100, 43, &[Out(&TMS)]),
     row("ptrace", 101, 26, &[Long, Long, Addr, ULong], Call(process::ptrace)),
@@ -407,11 +407,11 @@ pub static ROWS: &[Row] = &[
     row("restart_syscall", 219, 0, &[], Host(time::restart_syscall)).waits(Block),
     pass("semtimedop", 220, N, &[Int, InArray(&SEMBUF, 2), UInt, In(&TIMESPEC)]).waits(Eintr),
     pass("fadvise64", 221, N, &[Fd, Long, ULong, Int]),
-    row("timer_create", 222, 259, &[Int, In(&SIGEVENT), Out(&INT)], Call(time::timer_create)),
-    pass("timer_settime", 223, 260, &[Timer, Int, In(&ITIMERSPEC), Out(&ITIMERSPEC)]),
-    pass("timer_gettime", 224, 261, &[Timer, Out(&ITIMERSPEC)]),
+    row("timer_create", 222, 259, &[Int, In(&SIGEVENT), Out(&INT)], Call(timer::timer_create)),
+    row("timer_settime", 223, 260, &[Timer, Int, In(&ITIMERSPEC), Out(&ITIMERSPEC)], Call(timer::timer_settime)),
+    row("timer_gettime", 224, 261, &[Timer, Out(&ITIMERSPEC)], Call(timer::timer_gettime)),
     pass("timer_getoverrun", 225, 262, &[Timer]),
-    row("timer_delete", 226, 263, &[Int], Call(time::timer_delete)),
+    row("timer_delete", 226, 263, &[Int], Call(timer::timer_delete)),
     pass("clock_settime", 227, 264, &[Int, In(&TIMESPEC)]),
     row("clock_gettime", 228, 265, &[Int, Out(&TIMESPEC)], Call(time::clock_gettime)),
     pass("clock_getres", 229, 266, &[Int, Out(&TIMESPEC)]),
@@ -641,8 +641,8 @@ pub static ROWS: &[Row] = &[
     to("clock_adjtime64", 405, &[Int, InOut(&TIMEX64)], l::SYS_clock_adjtime),
     to("clock_getres_time64", 406, &[Int, Out(&TIMESPEC64)], l::SYS_clock_getres),
     row("clock_nanosleep_time64", N, 407, &[Int, Int, In(&TIMESPEC64), Left(&TIMESPEC64)], Host(time::clock_nanosleep)).waits(Block),
-    to("timer_gettime64", 408, &[Timer, Out(&ITIMERSPEC64)], l::SYS_timer_gettime),
-    to("timer_settime64", 409, &[Timer, Int, In(&ITIMERSPEC64), Out(&ITIMERSPEC64)], l::SYS_timer_settime),
+    row("timer_gettime64", N, 408, &[Timer, Out(&ITIMERSPEC64)], Call(timer::timer_gettime)),
+    row("timer_settime64", N, 409, &[Timer, Int, In(&ITIMERSPEC64), Out(&ITIMERSPEC64)], Call(timer::timer_settime)),
     to("timerfd_gettime64", 410, &[Fd, Out(&ITIMERSPEC64)], l::SYS_timerfd_gettime),
     to("timerfd_settime64", 411, &[Fd, Int, In(&ITIMERSPEC64), Out(&ITIMERSPEC64)], l::SYS_timerfd_settime),
     to("utimensat_time64", 412, &[DirFd, Path, In(&TIMESPEC64_2), Int], l::SYS_utimensat),

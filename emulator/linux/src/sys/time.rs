@@ -1,7 +1,7 @@
 //! Clocks and sleeping.
 
 use crate::abi::layout::Struct;
-use crate::abi::structs::{LONG, SIGEVENT, TIMESPEC, TIMESPEC64};
+use crate::abi::structs::{LONG, RUSAGE, TIMESPEC, TIMESPEC64};
 use crate::nondet;
 use crate::sys::args::Arg;
 use crate::sys::host_call::{Buffer, HostCall, syscall};
@@ -10,16 +10,25 @@ use crate::{Errno, SysResult};
 
 /// `clock_gettime`, `clock_gettime64`.
 pub fn clock_gettime(ctx: &mut SyscallContext<'_>) -> SysResult {
-    let now = nondet::clock(ctx.int(0))?;
+    let (seconds, nanoseconds) = match ctx.process.thread_of_clock(ctx.int(0)) {
+        Some(thread) => {
+            let used = ctx.process.cpu_time_of(thread);
+            ((used / NANOSECONDS as u64) as i64, (used % NANOSECONDS as u64) as i64)
+        }
+        None => {
+            let now = nondet::clock(ctx.int(0))?;
+            (now.tv_sec, now.tv_nsec)
+        }
+    };
     let mut raw = [0; 16];
-    raw[..8].copy_from_slice(&now.tv_sec.to_le_bytes());
-    raw[8..].copy_from_slice(&now.tv_nsec.to_le_bytes());
+    raw[..8].copy_from_slice(&seconds.to_le_bytes());
+    raw[8..].copy_from_slice(&nanoseconds.to_le_bytes());
     ctx.write_struct(ctx.args[1], shape(ctx, 1), &raw)?;
     Ok(0)
 }
 
 /// The structure argument `n` points to.
-fn shape(ctx: &SyscallContext<'_>, n: usize) -> &'static Struct {
+pub(super) fn shape(ctx: &SyscallContext<'_>, n: usize) -> &'static Struct {
     match ctx.row.args[n] {
         Arg::Out(s) | Arg::In(s) | Arg::Left(s) | Arg::InOut(s) => s,
         _ => &TIMESPEC,
@@ -64,7 +73,7 @@ fn sleep(
     }))
 }
 
-fn word(bytes: &[u8]) -> u64 {
+pub(super) fn word(bytes: &[u8]) -> u64 {
     bytes.iter().rev().fold(0, |n, &b| n << 8 | u64::from(b))
 }
 
@@ -161,57 +170,22 @@ pub fn stime(ctx: &mut SyscallContext<'_>) -> SysResult {
     syscall(libc::SYS_settimeofday, &[time.as_ptr() as u64, 0, 0, 0, 0, 0], false)
 }
 
-/// `timer_create`. A timer for one thread signals the host process, which finds the thread when the
-/// signal comes.
-pub fn timer_create(ctx: &mut SyscallContext<'_>) -> SysResult {
-    const SIGEV_SIGNAL: u64 = 0;
-    const SIGEV_THREAD_ID: u64 = 4;
-    /// The C library's own (`SIGTIMER`): its thread waits for it, and its companion can, too.
-    const LIBRARY: u64 = 32;
-    let [clock, event_at, id_at, ..] = ctx.args;
-    let mut event = [0u64; 8];
-    let mut owner = None;
-    if event_at != 0 {
-        let raw = ctx.read_struct(event_at, &SIGEVENT)?;
-        for (to, from) in event.iter_mut().zip(raw.chunks(8)) {
-            *to = word(from);
-        }
-        let (signal, notify, tid) = (event[1] & 0xffff_ffff, event[1] >> 32, event[2] as i32);
-        if notify == SIGEV_THREAD_ID
-            && signal != LIBRARY
-            && ctx.process.threads.len() > 1
-            && ctx.process.threads.iter().any(|t| t.tid == tid)
-        {
-            owner = Some(tid);
-            event[1] = signal | SIGEV_SIGNAL << 32;
+/// `getrusage`. The CPU time of a thread is not what the host knows of it: the host's parts of it, in the
+/// kernel and outside, are those of the run thread's.
+pub fn getrusage(ctx: &mut SyscallContext<'_>) -> SysResult {
+    let (who, at) = (ctx.int(0), ctx.args[1]);
+    let mut raw = [0u64; RUSAGE.host_size / 8];
+    syscall(libc::SYS_getrusage, &[who as u64, raw.as_mut_ptr() as u64, 0, 0, 0, 0], false)?;
+    if who == libc::RUSAGE_THREAD {
+        let current = ctx.process.current;
+        let used = u128::from(ctx.process.cpu_time_of(current) / 1000);
+        let [user, kernel] = [0, 2].map(|i| u128::from(raw[i] * 1_000_000 + raw[i + 1]));
+        let user = used * user.max(1) / (user + kernel).max(1);
+        for (i, part) in [(0, user), (2, used - user)] {
+            (raw[i], raw[i + 1]) = ((part / 1_000_000) as u64, (part % 1_000_000) as u64);
         }
     }
-    let mut host = 0i32;
-    let mut create = |event: u64| {
-        syscall(libc::SYS_timer_create, &[clock, event, &raw mut host as u64, 0, 0, 0], false)
-    };
-    if event_at == 0 {
-        // The kernel would give the value its own id.
-        let default = [ctx.process.timers.next_id() as u64, libc::SIGALRM as u64, 0, 0, 0, 0, 0, 0];
-        create(default.as_ptr() as u64)?;
-    } else {
-        create(event.as_ptr() as u64)?;
-    }
-    let id = ctx.process.timers.add(host, owner);
-    if let Err(e) = ctx.write_u32(id_at, id as u32) {
-        delete(ctx, id)?;
-        return Err(e);
-    }
+    let raw: Vec<u8> = raw.iter().flat_map(|w| w.to_le_bytes()).collect();
+    ctx.write_struct(at, &RUSAGE, &raw)?;
     Ok(0)
-}
-
-fn delete(ctx: &mut SyscallContext<'_>, id: i32) -> SysResult {
-    let timer = ctx.process.timers.get(id).ok_or(Errno::EINVAL)?;
-    ctx.process.timers.remove(id);
-    syscall(libc::SYS_timer_delete, &[timer.host as u64, 0, 0, 0, 0, 0], false)
-}
-
-/// `timer_delete`.
-pub fn timer_delete(ctx: &mut SyscallContext<'_>) -> SysResult {
-    delete(ctx, ctx.int(0))
 }
