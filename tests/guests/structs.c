@@ -31,6 +31,7 @@
 #include <unistd.h>
 #include <linux/fiemap.h>
 #include <linux/fs.h>
+#include <linux/msdos_fs.h>
 #include <linux/sockios.h>
 
 static unsigned char b[8192] __attribute__((aligned(16)));
@@ -110,6 +111,7 @@ static void files(int fd)
 	copies->reserved1 = 1;
 	wrote("reserved", ioctl(fd, FIDEDUPERANGE, copies));
 	wrote("clone", ioctl(-1, FICLONERANGE, fresh()));
+	wrote("names", ioctl(fd, VFAT_IOCTL_READDIR_BOTH, fresh()) ? 1 : 0);
 	wrote("flags", ioctl(fd, FS_IOC_GETFLAGS, fresh()) ? 1 : 0);
 }
 

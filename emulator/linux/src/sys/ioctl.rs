@@ -34,6 +34,8 @@ enum Argument {
     Extents,
     /// `struct file_dedupe_range` with its places behind it.
     Copies,
+    /// The kernel writes two `struct __fat_dirent`, which hold numbers of `long`.
+    Entries,
 }
 
 use Argument::*;
@@ -85,6 +87,8 @@ const REQUESTS: &[(u32, Argument)] = &[
     // File systems as a whole, copies.
     (0xc004_5877, Value), (0xc004_5878, Value), (0xc018_5879, Both(24)), (0x9408, Value),
     (0x4020_940d, Read(32)), (0xc018_9436, Copies),
+    // Both names of an entry of a VFAT directory (linux/msdos_fs.h). Wine asks any directory.
+    (0x8230_7201, Entries), (0x8230_7202, Entries),
     // XFS_IOC_RESVSP and its kin, which every file system has (linux/falloc.h).
     (0x4030_5828, Read(48)), (0x4030_5829, Read(48)), (0x4030_582a, Read(48)),
     (0x4030_582b, Read(48)), (0x4030_5839, Read(48)),
@@ -105,6 +109,8 @@ const I386_NUMBERS: &[(u32, u32)] = &[
     (0x8004_1270, 0x8008_1270),
     (0x4004_1271, 0x4008_1271),
     (0x8004_1272, 0x8008_1272),
+    (0x8218_7201, 0x8230_7201),
+    (0x8218_7202, 0x8230_7202),
 ];
 
 /// Drivers (the type byte of a request) whose structures hold no pointers, or only ones the kernel
@@ -174,11 +180,13 @@ pub fn ioctl(ctx: &mut SyscallContext<'_>) -> Result<HostCall, Errno> {
         Write(n) | Both(n) => ctx.prepare_write(arg, u64::from(n))?,
         WriteLong if ctx.abi == Abi::X86_64 => ctx.prepare_write(arg, 8)?,
         WriteTime if ctx.abi == Abi::X86_64 => ctx.prepare_write(arg, 16)?,
+        Entries if ctx.abi == Abi::X86_64 => ctx.prepare_write(arg, 2 * ENTRY as u64)?,
         Interface if ctx.abi == Abi::X86_64 => ctx.prepare_write(arg, 40)?,
         WriteLong => return narrow(ctx, call, 8, |host| host[..4].to_vec()),
         WriteTime => {
             return narrow(ctx, call, 16, |host| [&host[..4], &host[8..12]].concat());
         }
+        Entries => return narrow(ctx, call, 2 * ENTRY, narrow_entries),
         Interface => return interface(ctx, call),
         InterfaceList => return interface_list(ctx, call),
         Extents => {
@@ -226,6 +234,14 @@ fn narrow(
         ctx.write(guest, &convert(&host))?;
         Ok(value)
     }))
+}
+
+/// Size of the host's `struct __fat_dirent`.
+const ENTRY: usize = 280;
+
+/// The i386 form of each: number and offset have 32 bits, length and name follow at once.
+fn narrow_entries(host: &[u8]) -> Vec<u8> {
+    host.chunks(ENTRY).flat_map(|e| [&e[..4], &e[8..12], &e[16..276]].concat()).collect()
 }
 
 /// An i386 `struct ifreq`.
@@ -295,11 +311,32 @@ mod tests {
         // FS_IOC_RESVSP64, FDGETPRM, SIOCGARP.
         assert_eq!(argument(0x4030_582a), Some(Read(48)));
         assert_eq!(argument(0x8020_0204), Some(Write(32)));
+        // VFAT_IOCTL_READDIR_BOTH.
+        assert_eq!(argument(0x8230_7201), Some(Entries));
         assert_eq!(argument(0x8954), Some(Both(68)));
         assert_eq!(argument(0x894c), Some(Value), "SIOCGSKNS: the result is a descriptor");
         // SIOCGSTAMP_NEW, SIOCGSTAMPNS_NEW: times of 64 bits in either guest.
         assert_eq!(argument(0x8010_8906), Some(Write(16)));
         assert_eq!(argument(0x8010_8907), Some(Write(16)));
+    }
+
+    #[test]
+    fn entries_of_vfat_directories_shrink_for_i386() {
+        let mut host = vec![0u8; 2 * ENTRY];
+        for (i, entry) in host.chunks_mut(ENTRY).enumerate() {
+            entry[..8].copy_from_slice(&(7 + i as u64).to_le_bytes());
+            entry[8..16].copy_from_slice(&(100 + i as u64).to_le_bytes());
+            entry[16..18].copy_from_slice(&5u16.to_le_bytes());
+            entry[18..23].copy_from_slice(b"A.TXT");
+            entry[273] = b'z';
+        }
+        let guest = narrow_entries(&host);
+        assert_eq!(guest.len() as u32, 0x8218_7201 >> 16 & 0x3fff, "the size the request names");
+        for (i, entry) in guest.chunks(268).enumerate() {
+            assert_eq!(entry[..8], [7 + i as u8, 0, 0, 0, 100 + i as u8, 0, 0, 0]);
+            assert_eq!(entry[8..15], *b"\x05\0A.TXT");
+            assert_eq!(entry[265], b'z', "the last byte of a name");
+        }
     }
 
     #[test]
