@@ -194,7 +194,7 @@ fn new_process(ctx: &mut SyscallContext<'_>, args: CloneArgs) -> SysResult {
     }
     let child = child?;
     if child == 0 {
-        let link = pair.map(|(_, c)| c);
+        let link = pair.map(|(_, c)| c.begin());
         return in_child(ctx, &args, link);
     }
     ctx.process.emit(ctx.machine, &Event::Fork { child, is_child: false });

@@ -2,14 +2,14 @@
 //! sees what the child wrote to memory, as if they had shared it.
 //!
 //! The child tells the parent over a socket pair and waits for the answer; the parent finds the
-//! child's own pages in `/proc/PID/pagemap` (bit 56, "exclusively mapped": after a fork only pages
+//! child's own pages in the child's `/proc/self/pagemap` (bit 56, "exclusively mapped": after a fork only pages
 //! that one side has written are) and copies them. A page is exclusive as well when it was this
 //! side that wrote it: while the parent waits that is the host kernel alone, with the results of
 //! calls other guest threads are in, and those results are kept.
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 
@@ -20,7 +20,12 @@ use crate::{Errno, Machine, Process};
 
 /// The child's end.
 #[derive(Debug)]
-pub struct VforkChild(UnixStream);
+pub struct VforkChild {
+    stream: UnixStream,
+    /// The child's page map. It opens it at once: later `/proc` may be out of reach, of a child
+    /// that has changed its root directory, and in a PID namespace it has another name there.
+    pagemap: Option<File>,
+}
 
 /// The parent's end.
 #[derive(Debug)]
@@ -30,12 +35,15 @@ pub struct VforkParent(UnixStream);
 pub fn pair() -> Result<(VforkParent, VforkChild), Errno> {
     let (a, b) = UnixStream::pair().map_err(|e| Errno::of(&e))?;
     let away = |end: UnixStream| UnixStream::from(fds::out_of_the_way(end.into()));
-    Ok((VforkParent(away(a)), VforkChild(away(b))))
+    Ok((VforkParent(away(a)), VforkChild { stream: away(b), pagemap: None }))
 }
 
 impl Drop for VforkChild {
     fn drop(&mut self) {
-        fds::release(self.0.as_raw_fd());
+        fds::release(self.stream.as_raw_fd());
+        if let Some(pagemap) = &self.pagemap {
+            fds::release(pagemap.as_raw_fd());
+        }
     }
 }
 
@@ -46,11 +54,19 @@ impl Drop for VforkParent {
 }
 
 impl VforkChild {
+    /// What the child does first.
+    pub fn begin(mut self) -> VforkChild {
+        let pagemap = File::open("/proc/self/pagemap").ok();
+        self.pagemap = pagemap.map(|f| fds::out_of_the_way(f.into()).into());
+        self
+    }
+
     /// Lets the parent go on; returns when it has taken over the child's memory.
     pub fn release(mut self) {
+        let fd = self.pagemap.as_ref().map_or(-1, |f| f.as_raw_fd());
         // Without an answer the parent is gone, and nobody waits.
-        if self.0.write_all(&[1]).is_ok() {
-            let _ = self.0.read_exact(&mut [0]);
+        if self.stream.write_all(&fd.to_le_bytes()).is_ok() {
+            let _ = self.stream.read_exact(&mut [0]);
         }
     }
 }
@@ -59,9 +75,12 @@ impl VforkParent {
     /// Waits for the child to run another program or to end. The ranges `kept` are not taken over
     /// from it.
     pub fn wait(mut self, m: &mut dyn Machine, child: i32, kept: &[(u64, u64)]) {
+        let mut fd = [0; 4];
         // End of file: the child died without a word.
-        if read_uninterrupted(&mut self.0) {
-            if let Err(e) = copy_pages(m, child, kept) {
+        if self.0.read_exact(&mut fd).is_ok() {
+            let pagemap = taken_from(child, i32::from_le_bytes(fd))
+                .or_else(|_| File::open(format!("/proc/{child}/pagemap")));
+            if let Err(e) = pagemap.and_then(|p| copy_pages(m, child, &p, kept)) {
                 tracing::warn!("the memory of vfork child {child} was not taken over: {e}");
             }
             let _ = self.0.write_all(&[1]);
@@ -69,20 +88,27 @@ impl VforkParent {
     }
 }
 
-/// Reads one byte whatever signals arrive; false at the end of the file.
-fn read_uninterrupted(stream: &mut UnixStream) -> bool {
-    loop {
-        match stream.read(&mut [0]) {
-            Ok(n) => return n == 1,
-            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(_) => return false,
-        }
-    }
+/// A copy of descriptor `fd` of the child (since Linux 5.6).
+fn taken_from(child: i32, fd: i32) -> std::io::Result<File> {
+    let made = |n: i64| match n {
+        -1 => Err(std::io::Error::last_os_error()),
+        // SAFETY: the descriptor is new.
+        n => Ok(unsafe { OwnedFd::from_raw_fd(n as i32) }),
+    };
+    // SAFETY: only makes a descriptor.
+    let process = made(unsafe { libc::syscall(libc::SYS_pidfd_open, child, 0) })?;
+    // SAFETY: as above.
+    made(unsafe { libc::syscall(libc::SYS_pidfd_getfd, process.as_raw_fd(), fd, 0) })
+        .map(File::from)
 }
 
 /// Copies the pages the child has written into this process.
-fn copy_pages(m: &mut dyn Machine, child: i32, kept: &[(u64, u64)]) -> std::io::Result<()> {
-    let pagemap = File::open(format!("/proc/{child}/pagemap"))?;
+fn copy_pages(
+    m: &mut dyn Machine,
+    child: i32,
+    pagemap: &File,
+    kept: &[(u64, u64)],
+) -> std::io::Result<()> {
     let writable: Vec<(u64, u64)> = m
         .space()
         .iter()
