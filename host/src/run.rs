@@ -117,6 +117,7 @@ fn run_here(
     let path = find_program(&program.to_string_lossy(), std::env::var_os("PATH").as_deref())?;
     let request = LoadRequest {
         path: path.as_os_str().as_bytes().to_vec(),
+        place: None,
         argv: args.guest.iter().map(|a| a.as_bytes().to_vec()).collect(),
         envp: std::env::vars_os()
             .map(|(k, v)| [k.as_bytes(), b"=", v.as_bytes()].concat())

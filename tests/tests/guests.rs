@@ -105,6 +105,21 @@ fn forks() {
 }
 
 #[test]
+fn credentials_across_exec() {
+    check("credentials", include_str!("../guests/credentials.c"));
+}
+
+#[test]
+fn vfork_children_out_of_reach() {
+    check("vforks", include_str!("../guests/vforks.c"));
+}
+
+#[test]
+fn programs_without_a_name() {
+    check("unlinked", include_str!("../guests/unlinked.c"));
+}
+
+#[test]
 fn other_processes_in_proc() {
     check("others", include_str!("../guests/others.c"));
 }

@@ -18,7 +18,10 @@ fn main() {
     let mut engine = Engine::new(&emu_x86::X86_64, EngineConfig::default());
     let loaded = path.and_then(|path| {
         let path = path.into_os_string().into_vec();
-        Process::load(&LoadRequest { path, argv: argv.clone(), envp }, &mut engine)
+        Process::load(
+            &LoadRequest { path, argv: argv.clone(), envp, ..Default::default() },
+            &mut engine,
+        )
     });
     match loaded {
         Err(e) => {

@@ -23,6 +23,7 @@ pub mod elf;
 mod engine;
 pub mod errno;
 pub mod events;
+mod executable;
 pub mod limits;
 pub mod load;
 pub mod machine;

@@ -15,6 +15,7 @@ use emu_x86::state::{gpr, seg};
 use emu_x86::{Level, X86Cpu, cpuid};
 
 use crate::elf::{self, ElfError, Image};
+use crate::executable::Executable;
 use crate::mm::{self, MapRequest, Place};
 use crate::process::Program;
 use crate::stack::{self, StackSpec, at};
@@ -110,6 +111,8 @@ impl LoadError {
 pub struct LoadRequest {
     /// Path of the executable or script.
     pub path: Vec<u8>,
+    /// Where the file really is, if `path` is a name that only the guest knows it by.
+    pub place: Option<PathBuf>,
     /// Arguments, the program's name first.
     pub argv: Vec<Vec<u8>>,
     /// Environment, `NAME=value`.
@@ -196,7 +199,10 @@ pub fn prepare(request: &LoadRequest, stack_limit: u64) -> Result<Prepared, Load
     if argv.is_empty() {
         argv.push(Vec::new());
     }
-    let mut file = open(&path)?;
+    let mut file = match &request.place {
+        Some(place) => open(place.as_os_str().as_bytes())?,
+        None => open(&path)?,
+    };
     for depth in 0.. {
         let Some((interp, arg)) = read_shebang(&file) else { break };
         if depth == 5 {
@@ -349,6 +355,7 @@ impl Prepared {
         let name = self.execfn.rsplit(|&b| b == b'/').next().unwrap_or_default();
         p.program = Program {
             exe: self.exe.clone(),
+            executable: self.file.try_clone().ok().map(|f| Executable::keep(f.into())),
             execfn: self.execfn.clone(),
             auxv: stack.auxv,
             args: stack.args,

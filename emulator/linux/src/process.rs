@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::cpu_time::CpuTime;
+use crate::executable::Executable;
 use crate::limits::Limits;
 use crate::load::{self, LoadError, LoadRequest};
 use crate::sched::Scheduler;
@@ -32,6 +33,8 @@ pub enum ExitStatus {
 pub struct Program {
     /// Absolute path of the executable, links resolved (`/proc/self/exe`).
     pub exe: PathBuf,
+    /// Its file; `None` before a program is loaded.
+    pub executable: Option<Executable>,
     /// The string `AT_EXECFN` points to.
     pub execfn: Vec<u8>,
     /// The auxiliary vector as it lies on the stack (`/proc/self/auxv`).

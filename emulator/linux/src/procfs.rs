@@ -274,12 +274,21 @@ fn status(process: &Process, machine: &mut dyn Machine) -> Vec<u8> {
 }
 
 impl View {
-    /// The file that stands for it in a call that follows links.
-    pub fn target(&self, process: &Process) -> Option<PathBuf> {
+    /// What the link says.
+    pub fn name(&self, process: &Process) -> Option<PathBuf> {
+        let kept = process.program.executable.as_ref();
         (self.entry == Entry::Exe).then(|| match &self.other {
             Some(guest) => guest.program.clone(),
-            None => process.program.exe.clone(),
+            None => kept.and_then(|e| e.name()).unwrap_or_else(|| process.program.exe.clone()),
         })
+    }
+
+    /// The file that stands for it in a call that follows links.
+    pub fn target(&self, process: &Process) -> Option<PathBuf> {
+        match (&process.program.executable, &self.other) {
+            (Some(kept), None) if self.entry == Entry::Exe => Some(kept.path()),
+            _ => self.name(process),
+        }
     }
 }
 

@@ -1,8 +1,12 @@
 //! execve: the same host process goes on with another program.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
 use crate::load::{self, LoadRequest};
 use crate::stack::MAX_STRING;
-use crate::sys::{SyscallContext, aio, fds, fork, vfork};
+use crate::sys::{SyscallContext, aio, credentials, fds, fork, vfork};
 use crate::{Errno, Event, ExitStatus, SysResult, procfs, robust};
 
 /// The most pointers in an argument or environment list.
@@ -37,7 +41,7 @@ pub fn execveat(ctx: &mut SyscallContext<'_>) -> SysResult {
         path = through;
     }
     if flags & libc::AT_SYMLINK_NOFOLLOW != 0 {
-        let os = std::path::Path::new(std::ffi::OsStr::from_bytes(&path));
+        let os = Path::new(OsStr::from_bytes(&path));
         if std::fs::symlink_metadata(os).is_ok_and(|m| m.is_symlink()) {
             return Err(Errno::ELOOP);
         }
@@ -45,17 +49,17 @@ pub fn execveat(ctx: &mut SyscallContext<'_>) -> SysResult {
     exec(ctx, path, argv, envp)
 }
 
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-
 fn exec(ctx: &mut SyscallContext<'_>, path: Vec<u8>, argv: u64, envp: u64) -> SysResult {
     if path.is_empty() {
         return Err(Errno::ENOENT);
     }
-    let path = own_exe(ctx, path);
+    // `/proc/PID/exe` is the guest's program, not the host's.
+    let place = procfs::find(libc::AT_FDCWD, &path).and_then(|v| v.target(ctx.process));
     // The kernel looks for the file first.
-    std::fs::metadata(std::ffi::OsStr::from_bytes(&path)).map_err(|e| Errno::of(&e))?;
+    let file = place.as_deref().unwrap_or(Path::new(OsStr::from_bytes(&path)));
+    std::fs::metadata(file).map_err(|e| Errno::of(&e))?;
     let request =
-        LoadRequest { path, argv: read_strings(ctx, argv)?, envp: read_strings(ctx, envp)? };
+        LoadRequest { path, place, argv: read_strings(ctx, argv)?, envp: read_strings(ctx, envp)? };
     let limit = ctx.process.limits.stack();
     let prepared = load::prepare(&request, limit).map_err(|e| {
         tracing::debug!("execve: {e}");
@@ -79,15 +83,10 @@ fn exec(ctx: &mut SyscallContext<'_>, path: Vec<u8>, argv: u64, envp: u64) -> Sy
         return Err(Errno::REGISTERS_SET);
     }
     fds::close_on_exec();
+    credentials::change_at_exec();
     let (path, abi) = (ctx.process.program.exe.to_string_lossy().into_owned(), ctx.process.abi);
     ctx.process.emit(ctx.machine, &Event::Exec { path: &path, abi });
     Err(Errno::REGISTERS_SET)
-}
-
-/// `/proc/PID/exe` is the guest's program, not the host's.
-fn own_exe(ctx: &SyscallContext<'_>, path: Vec<u8>) -> Vec<u8> {
-    let target = procfs::find(libc::AT_FDCWD, &path).and_then(|v| v.target(ctx.process));
-    target.map_or(path, |t| t.into_os_string().into_vec())
 }
 
 /// Reads a null-terminated array of strings; a null array is an empty one.

@@ -245,7 +245,7 @@ fn statfs_of(ctx: &mut SyscallContext<'_>, number: i64) -> SysResult {
 
 fn readlink_at(ctx: &mut SyscallContext<'_>, at: At) -> SysResult {
     let (buf, size) = (ctx.args[at.path + 1], ctx.int(at.path + 2));
-    let link = at.view(ctx)?.and_then(|v| v.target(ctx.process));
+    let link = at.view(ctx)?.and_then(|v| v.name(ctx.process));
     if let Some(link) = link {
         if size <= 0 {
             return Err(Errno::EINVAL);

@@ -13,6 +13,7 @@ use crate::{Abi, Errno, Machine, Process, SysResult, Thread, attention, sched};
 pub mod aio;
 pub mod args;
 pub mod cmsg;
+mod credentials;
 pub mod dir;
 pub mod exec;
 pub mod fd;
