@@ -19,7 +19,7 @@ use crate::pins::Vectors;
 const BYTES: usize = 256 << 20;
 
 /// Lists of blocks, by pc.
-const BUCKETS: usize = 1 << 16;
+const BUCKETS: usize = 1 << 18;
 
 /// Places to count translations, by pc.
 const SEEN: usize = 1 << 18;
@@ -124,7 +124,7 @@ impl Store {
     }
 
     fn bucket(&self, pc: u64) -> &AtomicU32 {
-        &self.front().buckets[(pc ^ pc >> 16) as usize % BUCKETS]
+        &self.front().buckets[(pc.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize % BUCKETS]
     }
 
     /// Whether there may be blocks at `pc`.
