@@ -155,6 +155,13 @@ pub fn store<T: Scalar>(addr: u64, value: T) -> Result<(), MemFault> {
 /// Copies guest memory into `dst`. On a fault the bytes before it have been copied; the error's
 /// address is the first that could not be read.
 pub fn read(addr: u64, dst: &mut [u8]) -> Result<(), MemFault> {
+    // A word, as plugins read them, is quicker without a loop.
+    if let Ok(dst) = <&mut [u8; 8]>::try_from(&mut *dst)
+        && let Ok(word) = load::<u64>(addr)
+    {
+        *dst = word.to_ne_bytes();
+        return Ok(());
+    }
     let (err, left) = copy(addr, dst.as_mut_ptr() as u64, dst.len());
     if err == 0 {
         return Ok(());

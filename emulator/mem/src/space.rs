@@ -5,6 +5,7 @@
 //! never executable, and a writable page that holds translated code is read-only until somebody
 //! writes to it.
 
+use core::cell::Cell;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
@@ -91,6 +92,17 @@ pub struct AddressSpace {
     /// write-protected because of it.
     code: HashSet<u64>,
     /// Grows with every change.
+    changes: u64,
+    /// What was found last.
+    last: Cell<Found>,
+}
+
+/// A range and its protection, as they were at a number of changes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Found {
+    start: u64,
+    end: u64,
+    prot: Prot,
     changes: u64,
 }
 
@@ -205,12 +217,18 @@ impl AddressSpace {
             return true;
         }
         let Some(end) = addr.checked_add(len) else { return false };
+        let last = self.last.get();
+        if last.changes == self.changes && last.start <= addr && end <= last.end {
+            return last.prot.has(prot);
+        }
         let mut at = addr;
         while at < end {
-            match self.find(at) {
-                Some((_, e, m)) if m.prot.has(prot) => at = e,
-                _ => return false,
+            let Some((start, e, m)) = self.find(at) else { return false };
+            self.last.set(Found { start, end: e, prot: m.prot, changes: self.changes });
+            if !m.prot.has(prot) {
+                return false;
             }
+            at = e;
         }
         true
     }
@@ -375,6 +393,21 @@ mod tests {
         assert!(!s.check(0x1ff0, 0x20, Prot::WRITE));
         assert!(!s.check(0x2ff0, 0x20, Prot::READ));
         assert!(!s.check(u64::MAX, 2, Prot::READ));
+    }
+
+    #[test]
+    fn check_follows_changes() {
+        let mut s = AddressSpace::new();
+        assert!(!s.check(0, 8, Prot::READ));
+        s.insert(0x1000, 0x3000, rw(""));
+        assert!(s.check(0x1ff8, 8, Prot::WRITE));
+        s.protect(0x1000, 0x2000, Prot::READ);
+        assert!(s.check(0x1ff8, 8, Prot::READ) && !s.check(0x1ff8, 8, Prot::WRITE));
+        assert!(s.check(0x2000, 8, Prot::WRITE));
+        s.remove(0x2000, 0x3000);
+        assert!(!s.check(0x2000, 8, Prot::READ) && !s.check(0x1ffc, 8, Prot::READ));
+        s.insert(0x2000, 0x3000, rw(""));
+        assert!(s.check(0x1ffc, 8, Prot::READ) && !s.check(0x1ffc, 8, Prot::WRITE));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! * Without one, every store is watched and the printable text found goes to `textprinter.txt`, one line
 //!   a text: `caller pc addressspace "text"`.
 
+mod open;
 mod taps;
 mod texts;
 

@@ -2,6 +2,7 @@
 
 use plugin_api::{AddrMap, Word, prelude::*};
 
+use crate::open::OpenAt;
 use crate::taps::Tap;
 
 /// A longer text is printed in pieces.
@@ -12,8 +13,7 @@ const LONGEST: usize = 4096;
 pub struct Texts {
     min: usize,
     open: AddrMap<Tap, Text>,
-    /// How many texts are open at a pc.
-    open_at: AddrMap<u64, usize>,
+    open_at: OpenAt,
 }
 
 #[derive(Debug)]
@@ -28,13 +28,22 @@ fn printable(byte: u8) -> bool {
     matches!(byte, b' '..=b'~' | b'\n' | b'\t' | b'\r')
 }
 
-fn longest_run(data: &[u8]) -> usize {
-    data.split(|b| !printable(*b)).map(<[u8]>::len).max().unwrap_or(0)
+/// Whether `min` printable bytes follow each other in `data`.
+fn has_run(data: &[u8], min: usize) -> bool {
+    // Such a run covers one of every `min` bytes.
+    let mut at = min - 1;
+    while let Some(&byte) = data.get(at) {
+        if printable(byte) {
+            return data.split(|b| !printable(*b)).any(|run| run.len() >= min);
+        }
+        at += min;
+    }
+    false
 }
 
 impl Texts {
     pub fn new(min: usize) -> Texts {
-        Texts { min: min.max(1), open: AddrMap::default(), open_at: AddrMap::default() }
+        Texts { min: min.max(1), open: AddrMap::default(), open_at: OpenAt::default() }
     }
 
     /// Whether a store can begin, continue or end a text that will be printed. Cheap, for the many that
@@ -42,8 +51,8 @@ impl Texts {
     pub fn concerned(&self, pc: u64, data: &[u8]) -> bool {
         // What neither begins before the store nor goes on after it is within it, and long enough.
         data.last().is_some_and(|b| printable(*b))
-            || (data.len() > self.min && longest_run(data) >= self.min)
-            || self.open_at.contains_key(&pc)
+            || (data.len() > self.min && has_run(data, self.min))
+            || self.open_at.contains(pc)
     }
 
     /// A store of `data` to `addr`.
@@ -59,7 +68,7 @@ impl Texts {
         for &byte in data {
             if printable(byte) {
                 let text = self.open.entry(tap).or_insert_with(|| {
-                    *self.open_at.entry(tap.pc).or_default() += 1;
+                    self.open_at.begin(tap.pc);
                     Text { bytes: Vec::new(), last: (addr, addr), word_size }
                 });
                 text.bytes.push(byte);
@@ -77,12 +86,7 @@ impl Texts {
 
     fn end(&mut self, tap: Tap, output: &mut Output) {
         let Some(text) = self.open.remove(&tap) else { return };
-        if let Some(count) = self.open_at.get_mut(&tap.pc) {
-            *count -= 1;
-            if *count == 0 {
-                self.open_at.remove(&tap.pc);
-            }
-        }
+        self.open_at.end(tap.pc);
         self.print(tap, &text, output);
     }
 
