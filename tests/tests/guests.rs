@@ -52,6 +52,15 @@ fn returns() {
     }
 }
 
+/// The 32-bit calls of a 64-bit program.
+#[test]
+fn narrow_calls() {
+    let dir = TempDir::new();
+    let source = include_str!("../guests/narrow_calls.c");
+    let exe = compile(&dir, "narrow_calls", source, Width::W64, &[]);
+    Case::new([&exe]).same_as_native();
+}
+
 /// CPU clocks of threads, and timers that go by them.
 #[test]
 fn cputime() {

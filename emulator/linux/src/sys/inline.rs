@@ -12,8 +12,9 @@ use emu_x86::state::gpr;
 use plugin_api::abi::kind;
 
 use crate::seccomp::Confinement;
-use crate::sys::pass::{self, Guest};
-use crate::sys::{Run, args, host_call, interrupted, table};
+use crate::sys::pass::Guest;
+use crate::sys::plain::Plain;
+use crate::sys::{host_call, interrupted, table};
 use crate::{Abi, Errno, Process};
 
 thread_local! {
@@ -63,25 +64,28 @@ unsafe extern "sysv64" fn among_others(cpu: *mut CpuHeader) -> bool {
 unsafe fn make(cpu: *mut CpuHeader, may_block: bool) -> bool {
     // SAFETY: the caller's promise; generated code uses nothing of the structure meanwhile.
     let (cpu, shared) = unsafe { (&mut *cpu.cast::<X86Cpu>(), Shared::of(cpu)) };
-    let Some(row) = table::lookup(Abi::X86_64, cpu.gpr[gpr::RAX]) else { return false };
-    let Run::Pass(number) = row.run else { return false };
-    if row.may_block() && !may_block
+    let number = cpu.gpr[gpr::RAX];
+    let Some(plain) = Plain::of(Abi::X86_64, number) else { return false };
+    if plain.may_block && !may_block
         || shared.wants_either(kind::SYSCALL_ENTER, kind::SYSCALL_RETURN)
     {
         return false;
     }
-    let mut values = [0; 6];
-    args::decode_to(&mut values, row.args, Abi::X86_64, &registers(cpu));
-    let Some(Ok(())) = pass::direct(row, &mut values, &mut Caller(shared)) else { return false };
-    cpu.gpr[gpr::RAX] = match host_call::syscall(number, &values, row.may_block()) {
+    let mut args = [0; 6];
+    if !plain.prepare(&registers(cpu), &mut args, &mut Caller(shared)) {
+        return false;
+    }
+    cpu.gpr[gpr::RAX] = match host_call::syscall(plain.number.into(), &args, plain.may_block) {
         Ok(value) => value,
-        Err(e) => match interrupted(row, e) {
-            e if e == Errno::EINTR || e.restarts() => {
-                LEFT.set(Some(e));
-                return false;
-            }
-            e => e.value() as u64,
-        },
+        Err(Errno::EINTR) => {
+            LEFT.set(table::lookup(Abi::X86_64, number).map(|row| interrupted(row, Errno::EINTR)));
+            return false;
+        }
+        Err(e) if e.restarts() => {
+            LEFT.set(Some(e));
+            return false;
+        }
+        Err(e) => e.value() as u64,
     };
     true
 }

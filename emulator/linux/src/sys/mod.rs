@@ -3,7 +3,8 @@
 //! [`table`] is the one source of truth: a row per call with its numbers in both ABIs, what its
 //! arguments are ([`args`]), whether it may block, how it restarts, and what runs it. Most calls
 //! need no code of their own: [`pass`] checks and converts their arguments by kind and calls the
-//! host kernel. The others are functions in the modules by subject.
+//! host kernel, and [`plain`] does it for those in which nothing is converted. The others are functions in the
+//! modules by subject.
 
 use emu_mem::access;
 
@@ -29,6 +30,7 @@ pub mod ioctl;
 pub mod ipc;
 pub mod mem;
 pub mod pass;
+pub mod plain;
 pub mod poll;
 pub mod process;
 mod ready;
@@ -45,6 +47,7 @@ pub mod vfork;
 
 pub use host_call::HostCall;
 use pass::Guest;
+use plain::Plain;
 pub use table::{Restart, Row, Run};
 
 /// A system call in progress: what its function works with.
@@ -83,18 +86,16 @@ pub fn dispatch(
     let Some(row) = table::lookup(abi, number) else {
         return Err(unknown(abi, number));
     };
-    let mut values = [0; 6];
-    args::decode_to(&mut values, row.args, abi, registers);
     let mut ctx = SyscallContext { process, machine, abi, row, registers, args: [0; 6] };
     // Most calls by far: nothing is converted, nothing outlives the call.
-    if let Run::Pass(number) = row.run
-        && (ctx.process.threads.len() == 1 || !row.may_block())
-        && let Some(Ok(())) = pass::direct(row, &mut values, &mut ctx)
+    let mut values = [0; 6];
+    if let Some(plain) = Plain::of(abi, number)
+        && (ctx.process.threads.len() == 1 || !plain.may_block)
+        && plain.prepare(registers, &mut values, &mut ctx)
     {
-        return host_call::syscall(number, &values, row.may_block())
+        return host_call::syscall(plain.number.into(), &values, plain.may_block)
             .map_err(|e| interrupted(row, e));
     }
-    // Checks before a refusal may be made again.
     args::decode_to(&mut ctx.args, row.args, abi, registers);
     ctx.process.sched.outputs.clear();
     match begin(&mut ctx) {

@@ -4,12 +4,12 @@
 use crate::abi::layout::Struct;
 use crate::sys::args::Arg;
 use crate::sys::host_call::{Buffer, CopyBack, HostCall};
-use crate::sys::{Row, SyscallContext, fds};
+use crate::sys::{SyscallContext, fds};
 use crate::{Abi, Errno};
 
 /// The most array elements a call takes: above `UIO_MAXIOV` and the largest `nfds` that makes
 /// sense; a bound on what the host allocates for the guest. For more the kernel has an error.
-const MAX_ELEMENTS: u64 = 1 << 16;
+pub const MAX_ELEMENTS: u64 = 1 << 16;
 
 /// What the host kernel gets for an address the guest cannot have: one no program can have. Whether
 /// and when it says EFAULT is for the kernel to decide, which looks at other arguments first.
@@ -89,79 +89,6 @@ pub trait Guest {
     fn check_range(&self, addr: u64, len: u64) -> Result<(), Errno> {
         if self.abi().holds(addr, len) { Ok(()) } else { Err(Errno::EFAULT) }
     }
-}
-
-/// Makes the arguments of a call in which nothing is converted ready for the host, in place. `None`
-/// when something is; what has been done by then may be done again.
-#[inline]
-pub fn direct(row: &Row, args: &mut [u64; 6], guest: &mut impl Guest) -> Option<Result<(), Errno>> {
-    for (i, &kind) in row.args.iter().enumerate() {
-        let value = args[i];
-        let element = |n: u8| args[usize::from(n)];
-        let checked = match kind {
-            Arg::Fd | Arg::DirFd => fds::check(value),
-            Arg::Path | Arg::Str | Arg::Addr => guest.check_range(value, 1),
-            Arg::BufIn(len) => {
-                clamp(guest.abi(), value, element(len)).map(|n| args[usize::from(len)] = n)
-            }
-            Arg::BufOut(len) => clamp(guest.abi(), value, element(len)).and_then(|n| {
-                args[usize::from(len)] = n;
-                guest.prepare_write(value, n)
-            }),
-            Arg::In(s) | Arg::Out(s) | Arg::InOut(s) | Arg::Left(s) => {
-                same(guest, value, s, 1, !matches!(kind, Arg::In(_)))?
-            }
-            Arg::InArray(s, len) | Arg::OutArray(s, len) | Arg::InOutArray(s, len) => {
-                same(guest, value, s, element(len), !matches!(kind, Arg::InArray(..)))?
-            }
-            // Always the first argument, so nothing is converted yet.
-            Arg::Timer => return None,
-            Arg::Tid => {
-                if value == 0 {
-                    args[i] = guest.tid()?;
-                }
-                Ok(())
-            }
-            Arg::Int
-            | Arg::UInt
-            | Arg::Long
-            | Arg::ULong
-            | Arg::Wide
-            | Arg::Pos
-            | Arg::Mode
-            | Arg::Pid
-            | Arg::Id
-            | Arg::OldId
-            | Arg::Signal => Ok(()),
-        };
-        match checked {
-            Ok(()) => {}
-            Err(Errno::EFAULT) => args[i] = NOWHERE,
-            Err(e) => return Some(Err(e)),
-        }
-    }
-    Some(Ok(()))
-}
-
-/// Checks `count` structures that need no conversion, which the kernel may fill; `None` if they do.
-fn same(
-    guest: &mut impl Guest,
-    at: u64,
-    s: &Struct,
-    count: u64,
-    fills: bool,
-) -> Option<Result<(), Errno>> {
-    if guest.abi() != Abi::X86_64 && !s.is_same() {
-        return None;
-    }
-    if at == 0 {
-        return Some(Ok(()));
-    }
-    if count > MAX_ELEMENTS {
-        return Some(Err(Errno::EFAULT));
-    }
-    let len = count * s.host_size as u64;
-    Some(if fills { guest.prepare_write(at, len) } else { guest.check_range(at, len) })
 }
 
 /// The thread an id names: 0 is the caller, which is not the host thread that makes the call.

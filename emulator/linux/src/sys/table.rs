@@ -146,15 +146,16 @@ mod why {
 }
 
 /// The row of call `number`.
-pub fn lookup(abi: Abi, number: u64) -> Option<&'static Row> {
+pub const fn lookup(abi: Abi, number: u64) -> Option<&'static Row> {
     let index = match abi {
         Abi::X86_64 => &BY_X86_64,
         Abi::I386 => &BY_I386,
     };
-    match index.get(number as u32 as usize) {
-        None | Some(&NO_ROW) => None,
-        Some(&i) => ROWS.get(usize::from(i)),
+    let number = number as u32 as usize;
+    if number >= index.len() || index[number] == NO_ROW {
+        return None;
     }
+    Some(&ROWS[index[number] as usize])
 }
 
 const NO_ROW: u16 = u16::MAX;
