@@ -2,7 +2,7 @@
 
 use std::cell::RefMut;
 
-use emu_engine::Engine;
+use emu_engine::{Engine, Slice};
 use emu_linux::{Abi, Event, Machine, Stop, attention};
 use emu_mem::AddressSpace;
 use emu_x86::X86Cpu;
@@ -39,7 +39,7 @@ impl Machine for WatchedMachine {
         Machine::space(&self.engine)
     }
 
-    fn run(&mut self, cpu: &mut X86Cpu, slice: u64) -> Stop {
+    fn run(&mut self, cpu: &mut X86Cpu, slice: Slice) -> Stop {
         let stop = Machine::run(&mut self.engine, cpu, slice);
         if matches!(stop, Stop::Interrupted | Stop::Requested) {
             self.plugins.settle();

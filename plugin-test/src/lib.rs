@@ -46,7 +46,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use emu_abi::{Entry, GivenValue, PluginSlot, Services, SlotConfig, check_args};
 use emu_cpu::{CpuHeader, GuestArch};
-use emu_engine::{Engine, EngineConfig, OwnerId, Shared, Stop, Tier};
+use emu_engine::{Engine, EngineConfig, OwnerId, Shared, Slice, Stop, Tier};
 use emu_ir::TrapKind;
 use emu_mem::{Mapping, Prot};
 use plugin_api::abi::{self, PandaCpu, kind, kind_name, level};
@@ -269,7 +269,7 @@ impl PluginTest {
                 break End::Stopped(stop.status, stop.reason);
             }
             // SAFETY: the processor is alive and not otherwise used.
-            match unsafe { self.engine.run(self.cpu, 1 << 20) } {
+            match unsafe { self.engine.run(self.cpu, Slice::About(1 << 20)) } {
                 Stop::Budget | Stop::Interrupted => {}
                 Stop::Limit => break End::Endless,
                 Stop::Trap(trap) => match trap.kind {

@@ -28,7 +28,7 @@ mod stats;
 pub use attention::{request_interrupt, request_interrupt_in};
 pub use counters::{CounterId, CounterKind};
 pub use emu_ir::Within;
-pub use engine::{Engine, EngineConfig, Stop, Tier};
+pub use engine::{Engine, EngineConfig, Slice, Stop, Tier};
 pub use registry::{OwnerId, RegisterError, Registry, Subscription, SubscriptionId};
 pub use shared::{OsFacts, Shared, StopRequest};
 pub use stats::{CallbackCount, Stats};

@@ -5,7 +5,7 @@ mod support;
 
 use core::ffi::c_void;
 
-use emu_engine::{CounterKind, EngineConfig, OwnerId, Stop, Tier};
+use emu_engine::{CounterKind, EngineConfig, OwnerId, Slice, Stop, Tier};
 use emu_ir::TrapKind;
 use iced_x86::code_asm::*;
 use plugin_api::abi::{PandaCpu, kind};
@@ -334,6 +334,29 @@ fn the_instruction_budget_is_exact(tier: Tier) {
     assert_eq!(g.engine.shared().retired(), 16);
 }
 
+fn a_slice_that_need_not_be_exact_ends_between_blocks(tier: Tier) {
+    let mut g = guest(tier, |a, _| nop_loop(a, 1000));
+    g.run(1);
+    // One round of the loop: a nop, dec and jnz.
+    let start = g.cpu().hdr.pc;
+    for n in [3, 4, 5, 1 << 10] {
+        let before = g.engine.shared().retired();
+        assert_eq!(g.run_slice(Slice::About(n)), Stop::Budget);
+        let ran = g.engine.shared().retired() - before;
+        assert!(ran > 0 && ran <= n && n - ran < 3, "{ran} of {n}");
+        assert_eq!(g.cpu().hdr.pc, start);
+    }
+    // Shorter than the block.
+    let before = g.engine.shared().retired();
+    assert_eq!(g.run_slice(Slice::About(2)), Stop::Budget);
+    assert_eq!(g.engine.shared().retired() - before, 2);
+
+    let mut g = Guest::new(EngineConfig { tier, max_instructions: Some(17), ..Default::default() });
+    g.assemble(|a, _| nop_loop(a, 1000));
+    while g.run_slice(Slice::About(10)) == Stop::Budget {}
+    assert_eq!(g.engine.shared().retired(), 17, "the limit is exact all the same");
+}
+
 fn the_count_is_exact_after_a_request_in_the_same_block(tier: Tier) {
     unsafe extern "C" fn request(_: *mut c_void, _: *mut PandaCpu, _: u64) {
         emu_engine::request_interrupt();
@@ -402,6 +425,7 @@ by_each_tier! {
     a_lone_counter_of_instructions_is_exact_in_callbacks
     counters_lack_nothing_when_a_fault_follows_a_block_callback
     the_instruction_budget_is_exact
+    a_slice_that_need_not_be_exact_ends_between_blocks
     the_count_is_exact_after_a_request_in_the_same_block
     stores_into_code_take_effect_at_the_next_instruction
     subscriptions_change_while_the_guest_runs

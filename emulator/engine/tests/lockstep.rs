@@ -8,7 +8,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use emu_cpu::{CpuHeader, GuestArch};
 use emu_engine::{
-    CounterKind, Engine, EngineConfig, OwnerId, Shared, Stop, SubscriptionId, Tier, Within,
+    CounterKind, Engine, EngineConfig, OwnerId, Shared, Slice, Stop, SubscriptionId, Tier, Within,
 };
 use emu_mem::{Mapping, Prot};
 use emu_x86::X86Cpu;
@@ -474,7 +474,7 @@ fn run(arch: &'static dyn GuestArch, tier: Tier, seed: u64, how: How) -> Run {
         }
         let slice = if rng.chance(30) { 1 + rng.below(8) } else { 20 + rng.below(400) };
         // SAFETY: the CPU is alive and not otherwise used meanwhile.
-        let stop = unsafe { engine.run(cpu.cast::<CpuHeader>(), slice) };
+        let stop = unsafe { engine.run(cpu.cast::<CpuHeader>(), Slice::Exactly(slice)) };
         if let Some(page) = hidden {
             protect(page, PAGE as usize, libc::PROT_READ | libc::PROT_WRITE);
         }

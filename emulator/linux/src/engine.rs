@@ -3,7 +3,7 @@
 use std::cell::RefMut;
 
 use emu_cpu::CpuHeader;
-use emu_engine::{Engine, Shared};
+use emu_engine::{Engine, Shared, Slice};
 use emu_ir::TrapKind;
 use emu_mem::{AddressSpace, access};
 use emu_x86::X86Cpu;
@@ -20,7 +20,7 @@ impl Machine for Engine {
         self.shared().space.borrow_mut()
     }
 
-    fn run(&mut self, cpu: &mut X86Cpu, slice: u64) -> Stop {
+    fn run(&mut self, cpu: &mut X86Cpu, slice: Slice) -> Stop {
         // SAFETY: the reference is exclusive for the call and of the engine's architecture, which
         // `set_abi` keeps in step with the process.
         match unsafe { Engine::run(self, header(cpu), slice) } {

@@ -1,6 +1,7 @@
 //! The engine as the personality sees it.
 
 use emu_cpu::{CpuHeader, Trap};
+use emu_engine::Slice;
 use emu_mem::AddressSpace;
 
 use crate::{Abi, Event};
@@ -22,9 +23,8 @@ pub enum Stop {
 pub trait Machine {
     /// The guest's address space.
     fn space(&self) -> std::cell::RefMut<'_, AddressSpace>;
-    /// Runs guest code on `cpu` until something needs the personality, for at most `slice`
-    /// instructions.
-    fn run(&mut self, cpu: &mut emu_x86::X86Cpu, slice: u64) -> Stop;
+    /// Runs guest code on `cpu` until something needs the personality or the slice ends.
+    fn run(&mut self, cpu: &mut emu_x86::X86Cpu, slice: Slice) -> Stop;
     /// Guest instructions that all threads have run so far.
     fn retired(&self) -> u64;
     /// Whether anybody wants [`Event::SyscallEnter`] or [`Event::SyscallReturn`]: others are not

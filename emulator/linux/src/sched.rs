@@ -4,6 +4,8 @@
 //! that has used much less becomes ready: see [`turns`](crate::turns). A companion whose host call
 //! has completed interrupts the slice in progress.
 
+use emu_engine::Slice;
+
 use crate::companion::{Companion, Completions};
 use crate::signal::{deliver, host};
 use crate::sys::time::Deadline;
@@ -229,7 +231,7 @@ impl Process {
         let kernel = self.kernel();
         self.cpu().hdr.kernel = kernel;
         if self.threads.len() == 1 {
-            return m.run(self.cpu(), ALONE);
+            return m.run(self.cpu(), Slice::About(ALONE));
         }
         if let Some(completions) = &self.sched.completions
             // From here on a companion that has a report interrupts.
@@ -239,8 +241,12 @@ impl Process {
         }
         // A slice goes on behind a call that did not wait: one that makes nothing but such calls must
         // not keep the others from running.
-        let (before, left) = (m.retired(), self.thread().share.left());
-        let stop = m.run(self.cpu(), left);
+        let alone =
+            !(0..self.threads.len()).any(|i| i != self.current && self.threads[i].can_run());
+        let share = &self.thread().share;
+        let left = if alone { share.left_alone() } else { share.left() };
+        let before = m.retired();
+        let stop = m.run(self.cpu(), Slice::Exactly(left));
         crate::companion::unwatch();
         self.thread().share.count(m.retired() - before);
         if self.thread().share.left() == 0 {

@@ -12,6 +12,8 @@
 /// Instructions before another thread gets its turn: some 100 µs, so that one that spins until
 /// another has done something does not spin for long.
 pub const SLICE: u64 = 1 << 17;
+/// Slices that a thread runs without a look at the others while none of them can run.
+const ALONE: u64 = 16;
 /// How far below the others a thread that has waited may be.
 const CREDIT: u64 = SLICE;
 /// What a thread uses at least before it makes room, in the middle of its slice, for one that becomes ready
@@ -69,9 +71,17 @@ impl Share {
         SLICE - self.used
     }
 
+    /// Instructions until the last of several slices ends, for a thread that no other one waits for.
+    pub fn left_alone(&self) -> u64 {
+        self.left() + (ALONE - 1) * SLICE
+    }
+
     /// Counts what the thread has just used.
     pub fn count(&mut self, instructions: u64) {
-        self.used += instructions.min(self.left());
+        self.used += instructions;
+        if self.used > SLICE {
+            self.used = (self.used - 1) % SLICE + 1;
+        }
         self.spent += instructions + STOP;
         self.total += instructions + STOP;
     }
@@ -192,6 +202,17 @@ mod tests {
             }
         }
         sums
+    }
+
+    #[test]
+    fn a_thread_that_runs_alone_ends_where_slices_end() {
+        let mut share = Share::default();
+        share.count(100);
+        assert_eq!(share.left_alone(), 16 * SLICE - 100);
+        share.count(3 * SLICE);
+        assert_eq!((share.left(), share.total()), (SLICE - 100, 3 * SLICE + 100 + 2 * STOP));
+        share.count(share.left_alone());
+        assert_eq!(share.left(), 0);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use emu_abi::{Entry, GivenValue, PluginSlot, Services, SlotConfig, StartError, check_args};
 use emu_cpu::{CpuHeader, GuestArch};
-use emu_engine::{Engine, EngineConfig, OwnerId, Stop};
+use emu_engine::{Engine, EngineConfig, OwnerId, Slice, Stop};
 use emu_ir::TrapKind;
 use emu_mem::{Mapping, Prot};
 use emu_x86::{X86_64, X86Cpu};
@@ -88,7 +88,7 @@ impl Guest {
         self.restart();
         loop {
             // SAFETY: the CPU is alive and not otherwise used.
-            match unsafe { self.engine.run(self.cpu.cast::<CpuHeader>(), 1 << 30) } {
+            match unsafe { self.engine.run(self.cpu.cast::<CpuHeader>(), Slice::About(1 << 30)) } {
                 Stop::Trap(t) => return Some(t.kind),
                 Stop::Interrupted if self.engine.shared().stop_request().is_some() => return None,
                 Stop::Interrupted => {}

@@ -55,6 +55,16 @@ pub struct EngineConfig {
     pub measure: bool,
 }
 
+/// How long [`Engine::run`] runs, in instructions, if nothing stops it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Slice {
+    /// Exactly so many.
+    Exactly(u64),
+    /// So many at most, up to the end of a block: a slice that ends in the middle of one has the rest of it
+    /// translated as a block of its own.
+    About(u64),
+}
+
 /// Why [`Engine::run`] returned.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Stop {
@@ -280,12 +290,12 @@ impl Engine {
         stats
     }
 
-    /// Runs `cpu` for at most `slice` instructions.
+    /// Runs `cpu` for a slice.
     ///
     /// # Safety
     /// `cpu` is the header of a live CPU structure of the engine's architecture, used by nobody
     /// else until this returns, except by callbacks through the functions made for it.
-    pub unsafe fn run(&mut self, cpu: *mut CpuHeader, slice: u64) -> Stop {
+    pub unsafe fn run(&mut self, cpu: *mut CpuHeader, slice: Slice) -> Stop {
         self.refresh();
         let retired = self.shared.retired();
         let limit = self.config.max_instructions.map_or(u64::MAX, |m| m.saturating_sub(retired));
@@ -296,6 +306,10 @@ impl Engine {
             attention::take();
             return Stop::Interrupted;
         }
+        let (slice, exact) = match slice {
+            Slice::Exactly(n) => (n, true),
+            Slice::About(n) => (n, n >= limit),
+        };
         let budget = slice.min(limit).min(i64::MAX as u64 / 4) as i64;
         // SAFETY: the caller's promise; the pointer to the shared part stays valid because self
         // owns it.
@@ -311,7 +325,7 @@ impl Engine {
             self.shared.settled.set(retired);
             self.arch.fp_enter(cpu);
             attention::enter(cpu);
-            let stop = self.dispatch(cpu);
+            let stop = self.dispatch(cpu, exact);
             (*cpu).mem_hook = None;
             attention::leave(cpu);
             self.arch.fp_leave(cpu);
@@ -329,7 +343,9 @@ impl Engine {
     ///
     /// # Safety
     /// As [`Engine::run`], which has prepared the header.
-    unsafe fn dispatch(&mut self, cpu: *mut CpuHeader) -> Stop {
+    unsafe fn dispatch(&mut self, cpu: *mut CpuHeader, exact: bool) -> Stop {
+        // SAFETY: the CPU is alive for the whole run.
+        let whole = unsafe { (*cpu).budget };
         let mut step: Option<Step> = None;
         let mut link = Link::None;
         loop {
@@ -371,6 +387,10 @@ impl Engine {
             };
             let insns = i64::from(entry.insns);
             if budget < insns {
+                // Some of it has run, or the block is longer than a slice.
+                if !exact && budget < whole {
+                    return Stop::Budget;
+                }
                 step = Some(self.plain_step(budget as usize));
                 continue;
             }

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::ffi::c_void;
 
 use emu_cpu::{CpuHeader, GuestArch, Trap};
-use emu_engine::{Engine, EngineConfig, OwnerId, Stop, SubscriptionId};
+use emu_engine::{Engine, EngineConfig, OwnerId, Slice, Stop, SubscriptionId};
 use emu_mem::{Mapping, Prot};
 use emu_x86::{X86_64, X86Cpu};
 use iced_x86::code_asm::CodeAssembler;
@@ -87,8 +87,13 @@ impl Guest {
         self.put_code(&bytes);
     }
 
-    /// Runs until something stops it.
+    /// Runs exactly so many instructions unless something stops it.
     pub fn run(&mut self, slice: u64) -> Stop {
+        self.run_slice(Slice::Exactly(slice))
+    }
+
+    /// Runs for a slice.
+    pub fn run_slice(&mut self, slice: Slice) -> Stop {
         // SAFETY: the CPU is alive and not otherwise used.
         unsafe { self.engine.run(self.cpu.cast::<CpuHeader>(), slice) }
     }
