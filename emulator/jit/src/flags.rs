@@ -490,6 +490,21 @@ impl Compiler<'_> {
             self.define(d, 12);
             return Ok(());
         }
+        // What the definition itself has kept is at hand.
+        if let Some((kind @ (FlagKind::Carry | FlagKind::Rol | FlagKind::Ror), _)) =
+            self.definition()
+            && i.imm & !u64::from(kind.keeps()) == 0
+            && self.flag_root(C) != NOROOT
+        {
+            let c = self.flag_gpr(C)?;
+            let d = self.alloc_gpr()?;
+            self.clobber_flags();
+            self.asm.mov32(d, c);
+            self.asm.alu_imm(Alu::And, Ty::I32, Rm::R(d), i.imm as i32);
+            done(self);
+            self.define(d, 12);
+            return Ok(());
+        }
         if let Some((kind @ (FlagKind::Add | FlagKind::Sub | FlagKind::Logic), ty)) =
             self.definition()
             && self.operands_cached(kind)
