@@ -24,6 +24,7 @@ pub mod instrument;
 mod registry;
 mod shared;
 mod stats;
+mod verdicts;
 
 pub use attention::{request_interrupt, request_interrupt_in};
 pub use counters::{CounterId, CounterKind};

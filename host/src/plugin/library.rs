@@ -1,11 +1,12 @@
 //! Opening a plugin library.
 //!
-//! Always a private copy under a path of its own, deleted once it is mapped: overwriting the file
-//! of a loaded library kills the process, and opening the same path twice gives the old code.
+//! Always a private copy, in memory: overwriting the file of a loaded library kills the process, and opening the
+//! same file twice gives the old code.
 
 use std::collections::HashSet;
 use std::fs::File;
 use std::ops::Range;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,6 +15,7 @@ use emu_linux::Abi;
 use emu_linux::elf::{self, ElfError, Segment};
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use plugin_api::abi::{ENTRY_SYMBOL, PluginEntry};
+use rustix::fs::{MemfdFlags, memfd_create};
 
 use super::refusal::Refusal;
 
@@ -46,15 +48,12 @@ impl PluginLibrary {
         let loaded = check_elf(&file).map_err(refuse)?;
         // What is loaded; debugging information is often ten times as much.
         let end = loaded.iter().map(|s| s.offset + s.filesz).max().unwrap_or(0);
-        let copy = private_copy(path, &file, end).map_err(|e| {
-            refuse(format!(
-                "no private copy can be made in {}: {e}",
-                std::env::temp_dir().display()
-            ))
-        })?;
+        let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+        let (memory, copy) = private_copy(path, &file, end, serial)
+            .map_err(|e| refuse(format!("no private copy can be made in memory: {e}")))?;
+        let name = name_of(&memory, serial);
         // SAFETY: the user asked for this library; its initialisers run now.
-        let opened = unsafe { Library::open(Some(&copy), RTLD_NOW | RTLD_LOCAL) };
-        let _ = std::fs::remove_file(&copy);
+        let opened = unsafe { Library::open(Some(&name), RTLD_NOW | RTLD_LOCAL) };
         match opened {
             Ok(library) => Ok(PluginLibrary {
                 path: path.to_owned(),
@@ -64,7 +63,7 @@ impl PluginLibrary {
             }),
             Err(e) => {
                 // The loader's text names the copy, which is of no use to anybody.
-                let text = causes(&e).replace(&*copy.to_string_lossy(), &path.to_string_lossy());
+                let text = causes(&e).replace(&name, &path.to_string_lossy());
                 Err(Refusal::Open { path: path.to_owned(), reason: text })
             }
         }
@@ -133,7 +132,7 @@ fn mappings(file: &Path) -> Vec<Range<u64>> {
     let name = file.to_string_lossy();
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
     let own = maps.lines().filter(|l| {
-        // The file was deleted once it was mapped.
+        // A file in memory is called deleted.
         l.strip_suffix(" (deleted)").unwrap_or(l).ends_with(&*name)
     });
     let address = |text: &str| u64::from_str_radix(text, 16).ok();
@@ -186,34 +185,32 @@ fn check_elf(file: &File) -> Result<Vec<Segment>, String> {
     }
 }
 
-/// A file with the first `end` bytes of the library. The kernel copies: a buffer in the heap would leave a hole
-/// there that grows with every load.
-fn private_copy(path: &Path, library: &File, end: u64) -> std::io::Result<PathBuf> {
+/// A file in memory with the first `end` bytes of the library, and what the process's list of mappings calls it. The
+/// kernel copies: a buffer in the heap would leave a hole there that grows with every load.
+fn private_copy(
+    path: &Path,
+    library: &File,
+    end: u64,
+    serial: u32,
+) -> std::io::Result<(File, PathBuf)> {
     use std::io::Read;
-    use std::os::unix::fs::OpenOptionsExt;
-    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    loop {
-        let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
-        let copy =
-            std::env::temp_dir().join(format!("panda-{}-{serial}-{name}", std::process::id()));
-        let created =
-            std::fs::OpenOptions::new().write(true).create_new(true).mode(0o700).open(&copy);
-        match created {
-            Ok(mut file) => {
-                let copied = std::io::copy(&mut library.take(end), &mut file).and_then(|n| {
-                    let all = n == end;
-                    all.then_some(()).ok_or_else(|| std::io::ErrorKind::UnexpectedEof.into())
-                });
-                if let Err(e) = copied {
-                    let _ = std::fs::remove_file(&copy);
-                    return Err(e);
-                }
-                return Ok(copy);
-            }
-            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
-            Err(e) => return Err(e),
-        }
+    let file = path.file_name().unwrap_or_default().to_string_lossy();
+    // The kernel takes 249 bytes.
+    let file: String = file.chars().take(50).filter(|c| *c != '\0').collect();
+    let name = format!("panda-{serial}-{file}");
+    let mut copy = File::from(memfd_create(&name, MemfdFlags::CLOEXEC)?);
+    if std::io::copy(&mut library.take(end), &mut copy)? != end {
+        return Err(std::io::ErrorKind::UnexpectedEof.into());
     }
+    Ok((copy, PathBuf::from(format!("/memfd:{name}"))))
+}
+
+/// A path to a file in memory that no other copy had: the loader takes a name it has seen for a library it has
+/// loaded, and numbers of descriptors come again.
+fn name_of(memory: &File, serial: u32) -> String {
+    let detour: String =
+        (0..u32::BITS).map(|bit| if serial >> bit & 1 == 1 { "./" } else { "/" }).collect();
+    format!("/proc/self/{detour}fd/{}", memory.as_raw_fd())
 }
 
 /// The messages of an error and all its causes, each once.

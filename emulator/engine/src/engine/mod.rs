@@ -12,18 +12,19 @@ use emu_interp::{Interp, MXCSR_ALL_MASKED};
 use emu_ir::pass::Optimizer;
 use emu_ir::{Block, HookKind, TrapKind};
 use emu_jit::{Jit, Store};
-use emu_mem::{PAGE, access};
+use emu_mem::access;
 use plugin_api::abi::{self, block_exit};
 
 use crate::attention;
-use crate::blocks::{BlockMap, Code, Entry, PcMap, Trust};
+use crate::blocks::{BlockMap, Code, Entry, Trust};
 use crate::code::KnownPages;
 use crate::counters::CounterKind;
 use crate::events;
 use crate::heat::Heat;
-use crate::instrument::{Omit, Owed, Plan, Verdict, covers, owed};
+use crate::instrument::{Omit, Owed, Plan, covers, owed};
 use crate::shared::Shared;
 use crate::stats::{CallbackCount, Stats};
+use crate::verdicts::Verdicts;
 use tiers::{Answers, Left, Link, new_jit};
 use translate::Translated;
 
@@ -111,7 +112,7 @@ pub struct Engine {
     /// What helpers do about their accesses under that plan.
     watch: Option<Box<MemWatch>>,
     /// What insn_translate said, per page and pc, in the present epoch.
-    verdicts: PcMap<PcMap<Verdict>>,
+    verdicts: Verdicts,
     /// How insn_translate was answered in the present epoch.
     answers: Answers,
     /// The guest has had a SIMD exception unmasked.
@@ -149,7 +150,7 @@ impl Engine {
             plan: Rc::default(),
             plan_print: 0,
             watch: None,
-            verdicts: PcMap::default(),
+            verdicts: Verdicts::default(),
             answers: Answers::default(),
             simd_traps: false,
             x87_unmasked: false,
@@ -216,9 +217,7 @@ impl Engine {
             }
         });
         self.stats.blocks_dropped += dropped as u64;
-        if !self.verdicts.is_empty() {
-            self.verdicts.retain(|&page, _| page + PAGE <= start || page >= end);
-        }
+        self.verdicts.forget(start, end);
     }
 
     /// Makes watched code pages in `start..end` writable and forgets their translations.

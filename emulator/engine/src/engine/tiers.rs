@@ -144,7 +144,7 @@ impl Engine {
                 self.note_code(entry, code);
                 self.share(entry);
                 // What instrumentation owes when a fault leaves the block is read from its ops.
-                if self.plan.is_empty() {
+                if self.plan.leaves(entry.verdicts()) {
                     entry.insts = None;
                 } else if !entry.optimized {
                     entry.insts = Some(self.scratch.insts.as_slice().into());

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use emu_cpu::{CpuHeader, LiftOptions};
-use emu_mem::{PAGE, access};
+use emu_mem::access;
 use plugin_api::abi::{self, BlockInfo, kind};
 
 use super::tiers::WARM;
@@ -11,6 +11,7 @@ use super::{Engine, MAX_INSNS, Step};
 use crate::blocks::{Code, Entry};
 use crate::code::GuestCode;
 use crate::instrument::{Omit, Verdict, instrument, whole_basic_blocks};
+use crate::verdicts::InsnBytes;
 
 /// A block just translated.
 pub(super) enum Translated {
@@ -86,17 +87,21 @@ impl Engine {
             Entry::new(&self.lifted)
         } else {
             let lifted = core::mem::take(&mut self.lifted);
-            let asked = Instant::now();
+            let asked = start.map(|_| Instant::now());
             let verdicts = self.verdicts(cpu, lifted.insns.iter().map(|i| (i.pc, i.len)));
             self.answers.add(&verdicts);
             self.expect_callbacks();
-            asking = asked.elapsed();
+            asking = asked.map_or(Duration::ZERO, |asked| asked.elapsed());
             let info = self.plan.basic_blocks().then(|| Box::new(described));
-            let address = info.as_deref().map_or(0, |i| &raw const *i as usize);
-            let out = core::mem::take(&mut self.scratch);
-            self.scratch = instrument(&lifted, &self.plan, &verdicts, address, omit, out);
+            let mut entry = if self.plan.leaves(&verdicts) {
+                Entry::new(&lifted)
+            } else {
+                let address = info.as_deref().map_or(0, |i| &raw const *i as usize);
+                let out = core::mem::take(&mut self.scratch);
+                self.scratch = instrument(&lifted, &self.plan, &verdicts, address, omit, out);
+                Entry::new(&self.scratch)
+            };
             self.lifted = lifted;
-            let mut entry = Entry::new(&self.scratch);
             if let Some(info) = info {
                 entry.set_info(info);
             }
@@ -147,7 +152,7 @@ impl Engine {
             options.max_insns = usize::from(entry.insns);
         }
         self.lift(entry.pc, &options);
-        if self.plan.is_empty() {
+        if self.plan.leaves(entry.verdicts()) {
             entry.insts = Some(self.lifted.insts.as_slice().into());
         } else {
             let info = entry.info().map_or(0, |i| core::ptr::from_ref(i).addr());
@@ -184,19 +189,18 @@ impl Engine {
         }
         self.shared.settle_counters();
         let mut all = Vec::with_capacity(insns.len());
+        let mut code = InsnBytes::new();
+        let mut owners = Vec::new();
         for (pc, len) in insns {
-            let page = self.verdicts.entry(pc & !(PAGE - 1)).or_default();
-            if let Some(&v) = page.get(&pc) {
+            if let Some(v) = self.verdicts.get(pc) {
                 all.push(v);
                 continue;
             }
-            let mut bytes = [0; 16];
-            let len = usize::from(len).min(15);
-            if access::read(pc, &mut bytes[..len]).is_err() {
+            let Some(bytes) = code.of(pc, len.into()) else {
                 all.push(0);
                 continue;
-            }
-            let mut owners = Vec::new();
+            };
+            owners.clear();
             for sub in &self.plan.translate {
                 if !sub.enabled() {
                     continue;
@@ -206,14 +210,14 @@ impl Engine {
                 let yes = unsafe {
                     let f: abi::InsnTranslateFn = core::mem::transmute(sub.cell.func.get());
                     let user = sub.cell.user.get() as *mut _;
-                    f(user, sub.lend(cpu), pc, bytes.as_ptr(), len as u32)
+                    f(user, sub.lend(cpu), pc, bytes.as_ptr(), bytes.len() as u32)
                 };
                 if yes != 0 && owners.last() != Some(&sub.owner) {
                     owners.push(sub.owner);
                 }
             }
             let verdict = self.plan.verdict(&owners);
-            page.insert(pc, verdict);
+            self.verdicts.set(pc, verdict);
             all.push(verdict);
         }
         all

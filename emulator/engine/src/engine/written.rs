@@ -52,7 +52,7 @@ impl Engine {
         };
         let dropped = self.blocks.park(page, |e| on(e, Jit::isolate), |e| on(e, Jit::invalidate));
         self.stats.blocks_dropped += dropped as u64;
-        self.verdicts.remove(&page);
+        self.verdicts.forget_page(page);
     }
 
     /// Whether a block that a store may have changed can run, as it is.
@@ -83,7 +83,7 @@ impl Engine {
             jit.invalidate(code.id);
         }
         for page in entry.pages() {
-            self.verdicts.remove(&page);
+            self.verdicts.forget_page(page);
         }
         self.blocks.remove(entry.pc);
         self.stats.blocks_dropped += 1;

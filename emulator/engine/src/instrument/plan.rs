@@ -178,13 +178,18 @@ impl Plan {
         count(&self.stores, stores);
     }
 
-    /// Whether blocks stay as they were lifted.
+    /// Whether all blocks stay as they were lifted.
     pub fn is_empty(&self) -> bool {
-        self.translate.is_empty()
-            && (self.tallies() || self.insns.is_empty())
+        self.translate.is_empty() && self.leaves(&[])
+    }
+
+    /// Whether a block with these verdicts on its instructions stays as it was lifted.
+    pub fn leaves(&self, verdicts: &[Verdict]) -> bool {
+        (self.tallies() || self.insns.is_empty())
             && self.blocks.is_empty()
             && !self.basic_blocks()
             && !self.watches_memory()
+            && verdicts.iter().all(|&v| v == 0)
     }
 }
 
