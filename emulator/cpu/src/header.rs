@@ -70,15 +70,16 @@ pub struct CpuHeader {
     pub kernel: Kernel,
 }
 
-/// Makes the system call of a CPU that has executed the instruction for it. False when it has not: then
-/// the call is a trap, as always.
-pub type Kernel = unsafe extern "sysv64" fn(*mut CpuHeader) -> bool;
+/// Makes the system call of a CPU that has executed the instruction for it; which one that is, a trap's number
+/// ([`emu_ir::TrapKind`]) says. False when it has not: then the call is a trap, as always. After
+/// [`emu_ir::TrapKind::Sysenter`] the guest goes on at the pc in the header.
+pub type Kernel = unsafe extern "sysv64" fn(*mut CpuHeader, u64) -> bool;
 
 /// The [`Kernel`] that makes none.
 ///
 /// # Safety
 /// There is nothing to keep.
-pub unsafe extern "sysv64" fn no_kernel(_: *mut CpuHeader) -> bool {
+pub unsafe extern "sysv64" fn no_kernel(_: *mut CpuHeader, _: u64) -> bool {
     false
 }
 

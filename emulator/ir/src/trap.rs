@@ -81,7 +81,7 @@ impl TrapKind {
     /// Whether generated code asks the kernel behind the CPU structure first, which may do what the trap
     /// is for.
     pub const fn asks_kernel(self) -> bool {
-        matches!(self, TrapKind::Syscall)
+        matches!(self, TrapKind::Syscall | TrapKind::Int80 | TrapKind::Sysenter)
     }
 
     /// Whether the instruction that raised it counts as retired.

@@ -372,6 +372,12 @@ impl Compiler<'_> {
         self.pin_moves();
         self.exit_moves.push(PinMove { to: R10, from: Loc::Gpr(t), plus: 0 });
         self.emit_moves(first, self.exit_moves.len());
+        self.probe();
+        Ok(())
+    }
+
+    /// Jumps to the block at the pc in r10, with the pinned slots in place.
+    fn probe(&mut self) {
         if self.unparks_at_exit() {
             mxcsr::unpark(self.asm);
         }
@@ -386,7 +392,6 @@ impl Compiler<'_> {
         self.asm.patch(miss, here);
         self.asm.store(Ty::I64, cpu_mem(slots::PC), R10);
         self.emit_leave_pinned(Number::Fixed(LEAVE_INDIRECT));
-        Ok(())
     }
 
     /// [`emu_ir::Op::Trap`].
@@ -397,11 +402,22 @@ impl Compiler<'_> {
             self.emit_leave(Number::Exit(exit));
             return Ok(());
         }
-        self.call_to(Callee::Slot(slots::KERNEL), &[Arg::Cpu], true)?;
+        let kind = Arg::Imm(i.trap_kind() as u64);
+        self.call_to(Callee::Slot(slots::KERNEL), &[Arg::Cpu, kind], true)?;
         self.asm.alu_imm(Alu::Cmp, Ty::I8, Rm::R(RAX), 0);
         let declined = self.asm.jcc(4);
         self.pending.push(Pending::plain(declined, exit));
-        self.leave_to(i.imm)
+        if i.trap_kind() != TrapKind::Sysenter {
+            return self.leave_to(i.imm);
+        }
+        // It goes on where the kernel says.
+        self.give_back(self.insn_count() - (self.insn + 1));
+        let first = self.exit_moves.len();
+        self.pin_moves();
+        self.emit_moves(first, self.exit_moves.len());
+        self.asm.load_zx(8, R10, cpu_mem(slots::PC));
+        self.probe();
+        Ok(())
     }
 
     /// Writes the stubs collected on the way.

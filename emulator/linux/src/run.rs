@@ -69,23 +69,27 @@ impl Process {
             number: cpu.gpr[gpr::RAX],
             registers: sys::inline::registers(cpu),
         };
+        self.call_or_left(m, &call);
+    }
+
+    /// Makes a call, or finishes it if generated code has had it made.
+    fn call_or_left(&mut self, m: &mut dyn Machine, call: &Call) {
         match sys::inline::take_left() {
-            Some(e) => self.complete(m, &call, Err(e)),
-            None => self.call(m, &call),
+            Some(e) => self.complete(m, call, Err(e)),
+            None => self.call(m, call),
         }
     }
 
     /// `int 0x80`: arguments in ebx ecx edx esi edi ebp.
     fn call_int80(&mut self, m: &mut dyn Machine) {
         let cpu = self.cpu();
-        let word = |r: usize| u64::from(cpu.gpr[r] as u32);
         let call = Call {
             abi: Abi::I386,
             pc: cpu.hdr.pc,
-            number: word(gpr::RAX),
-            registers: [gpr::RBX, gpr::RCX, gpr::RDX, gpr::RSI, gpr::RDI, gpr::RBP].map(word),
+            number: u64::from(cpu.gpr[gpr::RAX] as u32),
+            registers: sys::inline::narrow_registers(cpu),
         };
-        self.call(m, &call);
+        self.call_or_left(m, &call);
     }
 
     /// `sysenter`: as `int 0x80`, but ebp points to the sixth argument and the guest resumes at the

@@ -286,7 +286,18 @@ impl Bench {
             format!("{:?}", (c.sys_flags, mxcsr, c.selectors, c.fs_base, c.gs_base))
         };
         differ("system state", system(a), system(b));
-        if memory != self.memory() {
+        // Of ten bytes that lead into a missing page, Intel's processors store the first eight; tier 0 none.
+        let ten = |i: &emu_ir::Inst| {
+            i.op == Op::Call
+                && ["x87.stp.f80", "x87.stp.bcd"]
+                    .contains(&self.arch.helpers()[usize::from(i.sub)].name)
+        };
+        let split = a.hdr.trap == emu_ir::TrapKind::PageFault as u8
+            && a.hdr.trap_access != 0
+            && a.hdr.trap_addr == DATA + DATA_LEN as u64
+            && block.insts.iter().any(ten);
+        let compared = if split { DATA_LEN - 9 } else { DATA_LEN };
+        if memory[..compared] != self.memory()[..compared] {
             let m = self.memory().to_vec();
             let at = (0..DATA_LEN).find(|&k| memory[k] != m[k]).unwrap_or(0);
             wrong += &format!("memory at {at:#x}: {:#x} {:#x}\n", m[at], memory[at]);
