@@ -411,6 +411,10 @@ static void scheduling(void)
 	printf("batch %d", sched_setscheduler(0, SCHED_BATCH, &p));
 	printf(", now %d\n", sched_getscheduler(tid()));
 	printf("membarrier %d\n", syscall(SYS_membarrier, 0, 0, 0) >= 0);
+	/* Its command for restartable sequences is there if these are. */
+	int rseq = syscall(SYS_rseq, NULL, 0, 0, 0) < 0 && errno != ENOSYS;
+	int barrier = syscall(SYS_membarrier, 1 << 8, 0, 0) == 0;
+	printf("consistent: %d\n", rseq == barrier && rseq == (syscall(SYS_membarrier, 0, 0, 0) >> 8 & 1));
 }
 
 static void *scheduling_thread(void *arg) { scheduling(); return NULL; }

@@ -174,9 +174,17 @@ pub fn get_robust_list(ctx: &mut SyscallContext<'_>) -> SysResult {
     Ok(0)
 }
 
-/// `membarrier`: one thread runs guest code, so the host's answer is the guest's.
+/// `membarrier`: one thread runs guest code, so the host's answer is the guest's. Its commands for restartable
+/// sequences are there only in kernels that have these: programs rely on having both or neither.
 pub fn membarrier(ctx: &mut SyscallContext<'_>) -> SysResult {
-    ctx.host(libc::SYS_membarrier, ctx.args)
+    const RSEQ: u64 = (libc::MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ
+        | libc::MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_RSEQ) as u64;
+    if ctx.args[0] & RSEQ != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let result = ctx.host(libc::SYS_membarrier, ctx.args)?;
+    let query = ctx.args[0] == libc::MEMBARRIER_CMD_QUERY as u64;
+    Ok(if query { result & !RSEQ } else { result })
 }
 
 /// `sched_yield`: the turn of the next thread.
