@@ -29,6 +29,7 @@ mod memops;
 mod mxcsr;
 mod object;
 mod pins;
+mod place;
 mod recipes;
 mod slots;
 mod state;
