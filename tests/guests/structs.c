@@ -29,6 +29,7 @@
 #include <time.h>
 #include <ucontext.h>
 #include <unistd.h>
+#include <linux/ethtool.h>
 #include <linux/fiemap.h>
 #include <linux/fs.h>
 #include <linux/msdos_fs.h>
@@ -247,6 +248,35 @@ static void messages(void)
 	printf("interfaces %d, of %d, first %s\n", ok, conf.ifc_len % (int)sizeof(struct ifreq), conf.ifc_req->ifr_name);
 	conf.ifc_buf = NULL;
 	printf("room %d, %d\n", ioctl(inet, SIOCGIFCONF, &conf), conf.ifc_len % (int)sizeof(struct ifreq));
+	/* Data behind a pointer of the request, which also may lead nowhere. */
+	memset(b, 0, sizeof b);
+	strcpy(r->ifr_name, "lo");
+	struct ethtool_drvinfo *info = (void *)(b + 1024);
+	info->cmd = ETHTOOL_GDRVINFO;
+	r->ifr_data = (void *)info;
+	int asked = ioctl(inet, SIOCETHTOOL, r);
+	printf("driver %d %d %d\n", asked ? -errno : 0, info->driver[0] != 0, r->ifr_data == (void *)info);
+	r->ifr_data = (void *)-4096L;
+	printf("no data %d\n", ioctl(inet, SIOCETHTOOL, r) ? -errno : 0);
+	for (int request = 0x8b00; request < 0x8b2e; request++) {
+		memset(r, 0, sizeof *r);
+		strcpy(r->ifr_name, "lo");
+		if (ioctl(inet, request, r) == 0)
+			printf("wireless %x\n", request);
+		else if (errno != ENODEV && errno != EOPNOTSUPP && errno != ENOTTY && errno != EINVAL)
+			printf("wireless %x: %d\n", request, errno);
+	}
+	/* Requests that no device here has, by a number and by an address. */
+	int unknown[] = {0x301, 0x31f, 0x1265, 0x4b62, 0x5207, 0x541e, 0x4004f50c, 0x8004f50c, 0x7a7a};
+	int some[] = {inet, open("/dev/null", O_RDWR), open("/etc/passwd", O_RDONLY), open("/", O_RDONLY), -1};
+	for (unsigned i = 0; i < sizeof unknown / sizeof *unknown; i++) {
+		printf("ioctl %x:", unknown[i]);
+		for (unsigned k = 0; k < sizeof some / sizeof *some; k++) {
+			int by_number = ioctl(some[k], unknown[i], 1L) ? -errno : 1;
+			printf(" %d %d", by_number, ioctl(some[k], unknown[i], fresh()) ? -errno : 1);
+		}
+		printf("\n");
+	}
 	int e = epoll_create1(0);
 	struct epoll_event events[2] = {{EPOLLOUT, {.u64 = 0x123456789abcdefULL}}};
 	epoll_ctl(e, EPOLL_CTL_ADD, p[1], events);

@@ -2,14 +2,16 @@
 //!
 //! A request says little about its argument, and a structure with pointers in it could make the
 //! kernel touch host memory. So requests are known from [`REQUESTS`], or their number tells
-//! direction and size and their driver is one whose structures hold no pointers.
+//! direction and size and their driver is one whose structures hold no pointers. For others the host is asked what
+//! it thinks of them with an address that no program can have: most are only tried on whatever is open.
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 
-use crate::sys::host_call::{HostCall, syscall};
+use crate::sys::host_call::HostCall;
+use crate::sys::pass::{self, NOWHERE};
 use crate::sys::{SyscallContext, fds};
-use crate::{Abi, Errno};
+use crate::{Abi, Errno, SysResult};
 
 /// What a request's argument is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,6 +26,10 @@ enum Argument {
     Both(u32),
     /// `struct ifreq` without pointers: 40 bytes on the host, of which i386 has the first 32.
     Interface,
+    /// `struct ifreq` with a pointer to data behind the name: `struct ethtool_*`, whose first word says which.
+    InterfaceData,
+    /// `struct iwreq`, 32 bytes, with a pointer to data behind the name.
+    Wireless,
     /// `struct ifconf`.
     InterfaceList,
     /// The kernel writes a `long`.
@@ -76,7 +82,15 @@ const REQUESTS: &[(u32, Argument)] = &[
     (0x8923, Interface), (0x8924, Interface), (0x8927, Interface), (0x8933, Interface),
     (0x8953, Both(68)), (0x8954, Both(68)), (0x8955, Both(68)),
     (0x8942, Interface), (0x8943, Interface), (0x8947, Interface), (0x8948, Interface),
-    (0x894b, Write(4)), (0x894c, Value), (0x8010_8906, Write(16)), (0x8010_8907, Write(16)),
+    (0x8946, InterfaceData), (0x894b, Write(4)), (0x894c, Value), (0x8010_8906, Write(16)), (0x8010_8907, Write(16)),
+    // Wireless networks (linux/wireless.h): structures by value, and those with pointers.
+    (0x8b01, Both(32)), (0x8b04, Both(32)), (0x8b05, Both(32)), (0x8b06, Both(32)), (0x8b07, Both(32)),
+    (0x8b08, Both(32)), (0x8b09, Both(32)), (0x8b14, Both(32)), (0x8b15, Both(32)), (0x8b20, Both(32)),
+    (0x8b21, Both(32)), (0x8b22, Both(32)), (0x8b23, Both(32)), (0x8b24, Both(32)), (0x8b25, Both(32)),
+    (0x8b26, Both(32)), (0x8b27, Both(32)), (0x8b28, Both(32)), (0x8b29, Both(32)), (0x8b2c, Both(32)),
+    (0x8b2d, Both(32)),
+    (0x8b0b, Wireless), (0x8b18, Wireless), (0x8b19, Wireless), (0x8b1a, Wireless), (0x8b1b, Wireless),
+    (0x8b1c, Wireless), (0x8b1d, Wireless), (0x8b2a, Wireless), (0x8b2b, Wireless),
     // File attributes: the numbers say `long`, the kernel transfers an `int`.
     (0x8008_6601, Write(4)), (0x4008_6602, Read(4)), (0x8008_7601, Write(4)),
     (0x4008_7602, Read(4)), (0x8008_1270, Write(4)), (0x4008_1271, Read(4)),
@@ -172,7 +186,7 @@ pub fn ioctl(ctx: &mut SyscallContext<'_>) -> Result<HostCall, Errno> {
     }
     let call = HostCall::new(libc::SYS_ioctl, [fd, u64::from(request), arg, 0, 0, 0]);
     let Some(kind) = argument(request) else {
-        return Err(refuse(fd, request));
+        return unknown(call).map(HostCall::ready);
     };
     match kind {
         Value => {}
@@ -188,6 +202,8 @@ pub fn ioctl(ctx: &mut SyscallContext<'_>) -> Result<HostCall, Errno> {
         }
         Entries => return narrow(ctx, call, 2 * ENTRY, narrow_entries),
         Interface => return interface(ctx, call),
+        InterfaceData => return with_data(ctx, call, 40),
+        Wireless => return with_data(ctx, call, 32),
         InterfaceList => return interface_list(ctx, call),
         Extents => {
             // fm_extent_count; an extent has 56 bytes.
@@ -203,20 +219,27 @@ pub fn ioctl(ctx: &mut SyscallContext<'_>) -> Result<HostCall, Errno> {
     Ok(call)
 }
 
-/// ENOTTY for a request that cannot be checked; EBADF comes first. Said once per request.
+/// A request that is not known. What the host says of an address that no program can have is what it would say of any,
+/// but for EFAULT: it would have used the memory. Then the request cannot be checked, which is said once.
 #[cold]
-fn refuse(fd: u64, request: u32) -> Errno {
-    static SAID: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
-    if let Err(e) = syscall(libc::SYS_fcntl, &[fd, libc::F_GETFD as u64, 0, 0, 0, 0], false) {
-        return e;
+fn unknown(mut call: HostCall) -> SysResult {
+    static SAID: Mutex<BTreeSet<u64>> = Mutex::new(BTreeSet::new());
+    // No guest has anything at so low an address: it is a number.
+    if call.args[2] >= 1 << 16 {
+        call.args[2] = NOWHERE;
     }
+    let result = call.perform(false);
+    if result != Err(Errno::EFAULT) || call.args[2] != NOWHERE {
+        return result;
+    }
+    let request = call.args[1];
     if let Ok(mut said) = SAID.lock()
         && said.len() < 64
         && said.insert(request)
     {
         tracing::warn!("ioctl {request:#x} is not supported: ENOTTY");
     }
-    Errno::ENOTTY
+    Err(Errno::ENOTTY)
 }
 
 /// A call whose result of `size` host bytes is written to the guest in another form.
@@ -253,6 +276,41 @@ fn interface(ctx: &mut SyscallContext<'_>, mut call: HostCall) -> Result<HostCal
     Ok(call.then(move |ctx, result| {
         let value = result?;
         ctx.write(guest, &host[..32])?;
+        Ok(value)
+    }))
+}
+
+/// What the kernel may fill behind a pointer in an interface's request: no answer is as long.
+const DATA: u64 = 4096;
+
+/// A structure of `size` bytes: a name of sixteen bytes, a pointer to data, and what the two ABIs have alike.
+fn with_data(
+    ctx: &mut SyscallContext<'_>,
+    mut call: HostCall,
+    size: usize,
+) -> Result<HostCall, Errno> {
+    const NAME: usize = 16;
+    let guest = ctx.args[2];
+    let word = ctx.abi.word() as usize;
+    let rest = size - NAME - 8;
+    let narrow = ctx.read_vec(guest, NAME + word + rest.min(8))?;
+    let mut host = vec![0u8; size];
+    host[..NAME].copy_from_slice(&narrow[..NAME]);
+    host[NAME..NAME + word].copy_from_slice(&narrow[NAME..NAME + word]);
+    let behind = narrow.len() - NAME - word;
+    host[NAME + 8..NAME + 8 + behind].copy_from_slice(&narrow[NAME + word..]);
+    let mut pointer = [0; 8];
+    pointer.copy_from_slice(&host[NAME..NAME + 8]);
+    let at = u64::from_le_bytes(pointer);
+    let len = pass::clamp(ctx.process.abi, at, DATA).unwrap_or(0);
+    if at != 0 && ctx.prepare_write(at, len.max(1)).is_err() {
+        host[NAME..NAME + 8].copy_from_slice(&NOWHERE.to_le_bytes());
+    }
+    call.args[2] = host.as_mut_ptr() as u64;
+    Ok(call.then(move |ctx, result| {
+        let value = result?;
+        let back = [&host[..NAME], &narrow[NAME..NAME + word], &host[NAME + 8..NAME + 8 + behind]];
+        ctx.write(guest, &back.concat())?;
         Ok(value)
     }))
 }
