@@ -79,6 +79,14 @@ fn text_grows_over_stores_and_ends_at_a_byte_that_is_none() {
 }
 
 #[test]
+fn a_long_text_is_printed_in_pieces() {
+    let long = vec![b'x'; 10_000];
+    let found = texts(5, &[(1, 0x1000, &long), (1, 0x1000 + 10_000, b"\0ab\0abcdef\0")]);
+    let lengths: Vec<usize> = found.iter().map(|l| l.len() - "1 \"\"".len()).collect();
+    assert_eq!(lengths, [4096, 4096, 10_000 - 2 * 4096, 6]);
+}
+
+#[test]
 fn stores_elsewhere_begin_a_new_text_stores_in_place_do_not() {
     assert_eq!(texts(2, &[(1, 0x10, b"ab"), (1, 0x80, b"cd")]), ["1 \"ab\"", "1 \"cd\""]);
     assert_eq!(texts(2, &[(1, 0x10, b"a"), (1, 0x10, b"b"), (1, 0x10, b"c")]), ["1 \"abc\""]);

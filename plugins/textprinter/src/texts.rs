@@ -8,12 +8,17 @@ use crate::taps::Tap;
 /// A longer text is printed in pieces.
 const LONGEST: usize = 4096;
 
+/// How many texts' memory is kept for others.
+const SPARE: usize = 64;
+
 /// The texts being written.
 #[derive(Debug)]
 pub struct Texts {
     min: usize,
     open: AddrMap<Tap, Text>,
     open_at: OpenAt,
+    /// Memory of texts that have ended.
+    spare: Vec<Vec<u8>>,
 }
 
 #[derive(Debug)]
@@ -43,7 +48,12 @@ fn has_run(data: &[u8], min: usize) -> bool {
 
 impl Texts {
     pub fn new(min: usize) -> Texts {
-        Texts { min: min.max(1), open: AddrMap::default(), open_at: OpenAt::default() }
+        Texts {
+            min: min.max(1),
+            open: AddrMap::default(),
+            open_at: OpenAt::default(),
+            spare: Vec::new(),
+        }
     }
 
     /// Whether a store can begin, continue or end a text that will be printed. Cheap, for the many that
@@ -65,18 +75,24 @@ impl Texts {
         {
             self.end(tap, output);
         }
-        for &byte in data {
-            if printable(byte) {
+        for run in data.chunk_by(|a, b| printable(*a) == printable(*b)) {
+            if !printable(run[0]) {
+                self.end(tap, output);
+                continue;
+            }
+            let mut rest = run;
+            while !rest.is_empty() {
                 let text = self.open.entry(tap).or_insert_with(|| {
                     self.open_at.begin(tap.pc);
-                    Text { bytes: Vec::new(), last: (addr, addr), word_size }
+                    let bytes = self.spare.pop().unwrap_or_default();
+                    Text { bytes, last: (addr, addr), word_size }
                 });
-                text.bytes.push(byte);
+                let (now, later) = rest.split_at(rest.len().min(LONGEST - text.bytes.len()));
+                text.bytes.extend_from_slice(now);
+                rest = later;
                 if text.bytes.len() >= LONGEST {
                     self.end(tap, output);
                 }
-            } else {
-                self.end(tap, output);
             }
         }
         if let Some(text) = self.open.get_mut(&tap) {
@@ -85,9 +101,13 @@ impl Texts {
     }
 
     fn end(&mut self, tap: Tap, output: &mut Output) {
-        let Some(text) = self.open.remove(&tap) else { return };
+        let Some(mut text) = self.open.remove(&tap) else { return };
         self.open_at.end(tap.pc);
         self.print(tap, &text, output);
+        if self.spare.len() < SPARE {
+            text.bytes.clear();
+            self.spare.push(text.bytes);
+        }
     }
 
     fn print(&self, tap: Tap, text: &Text, output: &mut Output) {
