@@ -93,6 +93,17 @@ fn calls_in_place() {
     check("in_place", include_str!("../guests/in_place.c"));
 }
 
+/// Companions that wait for signals are no threads of a plugin, whose end would be waited for in vain.
+#[test]
+fn waiting_threads() {
+    let dir = TempDir::new();
+    let source = include_str!("../guests/waiting.c");
+    for width in BOTH {
+        let exe = compile(&dir, "waiting", source, width, &["-pthread"]);
+        Case::new([&exe]).dir(dir.path()).host(["--plugins", "syscalls"]).same_as_native();
+    }
+}
+
 #[test]
 fn awaited_signals() {
     let source = include_str!("../guests/awaited.c");

@@ -145,6 +145,7 @@ impl Completions {
         let event = self.event.as_raw_fd();
         let started = blocked(|| {
             start(move || {
+                mark();
                 accept_nudges();
                 title::set_name(&name);
                 // SAFETY: cannot fail.
@@ -260,14 +261,36 @@ fn accept_nudges() {
     mask(MASK);
 }
 
-/// Whether the thread of this process with that id is a companion. The signals it blocks tell, for its name
-/// is that of a guest thread and a list could be in use when the process forks.
+/// `struct robust_list_head` of <linux/futex.h>.
+#[repr(C)]
+struct RobustList {
+    first: *const RobustList,
+    offset: i64,
+    pending: *const RobustList,
+}
+
+// SAFETY: addresses only, which never change.
+unsafe impl Sync for RobustList {}
+
+/// The list of robust locks that every companion tells the kernel to have: empty, and by its address the mark of a
+/// companion. Guests' own lists are not the kernel's ([`crate::robust`]).
+static MARK: RobustList =
+    RobustList { first: &raw const MARK, offset: 0, pending: core::ptr::null() };
+
+/// Makes the current thread known as a companion.
+fn mark() {
+    // SAFETY: the kernel reads the list, which is empty, when the thread ends.
+    unsafe { libc::syscall(libc::SYS_set_robust_list, &raw const MARK, size_of::<RobustList>()) };
+}
+
+/// Whether the thread of this process with that id is a companion. Its name is that of a guest thread, what it blocks
+/// is the guest's during some calls, and a list of our own could be in use when the process forks.
 pub fn is_companion(tid: i32) -> bool {
-    let status = std::fs::read_to_string(format!("/proc/self/task/{tid}/status"));
-    let status = status.unwrap_or_default();
-    let blocked = status.lines().find_map(|l| l.strip_prefix("SigBlk:"));
-    let blocked = blocked.and_then(|set| u64::from_str_radix(set.trim(), 16).ok());
-    blocked == Some(MASK)
+    let mut head: *const RobustList = core::ptr::null();
+    let mut len = 0usize;
+    // SAFETY: the kernel writes both variables.
+    let r = unsafe { libc::syscall(libc::SYS_get_robust_list, tid, &raw mut head, &raw mut len) };
+    r == 0 && core::ptr::eq(head, &raw const MARK)
 }
 
 /// Lets a report end the run thread's slice. It interrupts no call.
