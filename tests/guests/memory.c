@@ -98,5 +98,29 @@ int main(void) {
         exe += strstr(line, "memory") != 0;
     }
     printf("maps %d %d %d %d\n", heap, stack, vdso, exe > 2);
+    /* remap_file_pages: pages of a shared mapping in another order; a page of code, too */
+    int pages = memfd_create("pages", 0);
+    ftruncate(pages, 6 * pg);
+    for (int n = 0; n < 6; n++) {
+        /* mov eax, n; ret */
+        unsigned char ret_n[] = {0xb8, (unsigned char)n, 0, 0, 0, 0xc3};
+        pwrite(pages, ret_n, sizeof ret_n, n * pg);
+    }
+    unsigned char *view = mmap(0, 4 * pg, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_SHARED, pages, 0);
+    int (*second)(void) = (int (*)(void))(view + pg);
+    printf("page %d", second());
+    printf(" remapped %d", remap_file_pages(view + pg, pg, 0, 5, 0));
+    printf(" page %d %d %d\n", second(), view[1], view[2 * pg + 1]);
+    view[pg + 1] = 77;
+    unsigned char byte = 0;
+    pread(pages, &byte, 1, 5 * pg + 1);
+    printf("written %d, runs %d\n", byte, second());
+    printf("all %d", remap_file_pages(view, 4 * pg, 0, 2, 0) ? errno : 0);
+    printf(" parts %d", remap_file_pages(view, 2 * pg, 0, 2, 0) ? errno : 0);
+    printf(" %d %d\n", view[1], view[pg + 1]);
+    printf("prot %d", remap_file_pages(view, pg, PROT_READ, 0, 0) ? errno : 0);
+    printf(" nothing %d", remap_file_pages(view, 0, 0, 0, 0) ? errno : 0);
+    printf(" private %d", remap_file_pages(a, pg, 0, 0, 0) ? errno : 0);
+    printf(" unmapped %d\n", remap_file_pages((char *)0x10000000, pg, 0, 0, 0) ? errno : 0);
     return 0;
 }

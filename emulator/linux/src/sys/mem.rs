@@ -1,6 +1,6 @@
 //! Memory calls.
 
-use emu_mem::{PAGE, Prot};
+use emu_mem::{Mapping, PAGE, Prot};
 
 use crate::mm::{self, MapRequest, Place};
 use crate::sys::{SyscallContext, fds};
@@ -147,6 +147,35 @@ pub fn mprotect(ctx: &mut SyscallContext<'_>) -> SysResult {
     }
     let prot = guest_prot(ctx, prot);
     mm::protect(ctx.process, ctx.machine, addr, end, prot)?;
+    Ok(0)
+}
+
+/// `remap_file_pages`: another part of the file that is mapped shared at the address.
+pub fn remap_file_pages(ctx: &mut SyscallContext<'_>) -> SysResult {
+    let [addr, len, prot, page, ..] = ctx.args;
+    let (addr, len) = (addr & !(PAGE - 1), len & !(PAGE - 1));
+    if prot != 0 || len == 0 || page.checked_add(len / PAGE).is_none() {
+        return Err(Errno::EINVAL);
+    }
+    let end = range(ctx, addr, len, Errno::EINVAL)?;
+    let parts = ctx.machine.space().overlapping(addr, end);
+    let mut at = addr;
+    for (start, stop, part) in &parts {
+        let first = &parts[0].2;
+        let alike = (part.dev, part.inode, part.prot) == (first.dev, first.inode, first.prot);
+        if *start != at || !part.shared || !alike {
+            return Err(Errno::EINVAL);
+        }
+        at = *stop;
+    }
+    let Some((_, _, mapping)) = parts.into_iter().next().filter(|_| at == end) else {
+        return Err(Errno::EINVAL);
+    };
+    ctx.machine.release_code(addr, end);
+    ctx.machine.invalidate(addr, end);
+    ctx.host(libc::SYS_remap_file_pages, [addr, len, 0, page, ctx.args[4], 0])?;
+    let offset = if mapping.inode == 0 { 0 } else { page.wrapping_mul(PAGE) };
+    ctx.machine.space().insert(addr, end, Mapping { offset, ..mapping });
     Ok(0)
 }
 

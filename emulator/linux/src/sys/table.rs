@@ -402,7 +402,7 @@ pub static ROWS: &[Row] = &[
     pass("epoll_create", 213, 254, &[Int]),
     no("epoll_ctl_old", 214, N, &[], Errno::ENOSYS, why::REMOVED),
     no("epoll_wait_old", 215, N, &[], Errno::ENOSYS, why::REMOVED),
-    no("remap_file_pages", 216, 257, &[Addr, ULong, ULong, ULong, ULong], Errno::EINVAL, why::FAULTS),
+    row("remap_file_pages", 216, 257, &[Addr, ULong, ULong, ULong, ULong], Call(mem::remap_file_pages)),
     row("getdents64", 217, 220, &[Fd, BufOut(2), UInt], Call(dir::getdents64)),
     row("set_tid_address", 218, 258, &[Addr], Call(thread::set_tid_address)),
     row("restart_syscall", 219, 0, &[], Host(time::restart_syscall)).waits(Block),
