@@ -266,9 +266,9 @@ static void messages(void)
 		else if (errno != ENODEV && errno != EOPNOTSUPP && errno != ENOTTY && errno != EINVAL)
 			printf("wireless %x: %d\n", request, errno);
 	}
-	/* Requests that no device here has, by a number and by an address. */
+	/* Requests that none of these has, by a number and by an address. */
 	int unknown[] = {0x301, 0x31f, 0x1265, 0x4b62, 0x5207, 0x541e, 0x4004f50c, 0x8004f50c, 0x7a7a};
-	int some[] = {inet, open("/dev/null", O_RDWR), open("/etc/passwd", O_RDONLY), open("/", O_RDONLY), -1};
+	int ends[2], some[] = {inet, -1, open("/etc/passwd", O_RDONLY), open("/", O_RDONLY), pipe(ends) ? -1 : ends[0]};
 	for (unsigned i = 0; i < sizeof unknown / sizeof *unknown; i++) {
 		printf("ioctl %x:", unknown[i]);
 		for (unsigned k = 0; k < sizeof some / sizeof *some; k++) {
