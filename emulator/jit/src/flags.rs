@@ -468,6 +468,15 @@ impl Compiler<'_> {
         Ok(5)
     }
 
+    /// The flags of a definition by constants (`xor eax, eax`).
+    fn known_flags(&self) -> Option<u16> {
+        let (kind, ty) = self.definition()?;
+        let (ua, ub, uc) = operands(kind);
+        let value = |used: bool, unit| if used { self.flag_const(unit) } else { Some(0) };
+        let (a, b, c) = (value(ua, A)?, value(ub, B)?, value(uc, C)?);
+        Some(emu_ir::flags::evaluate(kind, ty, a, b, c))
+    }
+
     /// [`Op::FlagsGet`].
     pub fn flags_get(&mut self, i: &Inst) -> Result<(), Unsupported> {
         // Until then the slots' next access is this one, so making room does not drop them.
@@ -477,6 +486,12 @@ impl Compiler<'_> {
                 c.st.slots[u].next = next;
             }
         };
+        if let Some(flags) = self.known_flags() {
+            done(self);
+            let r = self.st.new_root(Kind::Const(u64::from(flags) & i.imm), Ty::I64, 64);
+            self.st.bind(self.at, r);
+            return Ok(());
+        }
         if let Some((FlagKind::Raw, _)) = self.definition()
             && self.flag_root(A) != NOROOT
         {
