@@ -1,11 +1,8 @@
 //! The block map: translated blocks by guest pc, and by the pages they came from.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
-
 use emu_ir::{Block, CounterSite, HookSite, Inst, Ops};
 use emu_jit::CompiledBlock;
-use emu_mem::PAGE;
+use emu_mem::{AddressMap, PAGE};
 use plugin_api::abi::BlockInfo;
 
 use crate::instrument::Verdict;
@@ -249,37 +246,16 @@ impl Entry {
 #[repr(transparent)]
 pub(crate) struct BlockId(u32);
 
-/// Multiplicative hasher for guest addresses.
-#[derive(Default)]
-pub(crate) struct PcHasher(u64);
-
-impl Hasher for PcHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-    fn write(&mut self, bytes: &[u8]) {
-        for &b in bytes {
-            self.write_u64(u64::from(b));
-        }
-    }
-    fn write_u64(&mut self, n: u64) {
-        let x = (self.0 ^ n).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        self.0 = x ^ x >> 32;
-    }
-}
-
-pub(crate) type PcMap<V> = HashMap<u64, V, BuildHasherDefault<PcHasher>>;
-
 const CACHE: usize = 1 << 13;
 
 /// All blocks.
 #[derive(Debug)]
 pub(crate) struct BlockMap {
-    by_pc: PcMap<BlockId>,
+    by_pc: AddressMap<BlockId>,
     /// Those in `free` are vacant.
     entries: Vec<Entry>,
     free: Vec<BlockId>,
-    by_page: PcMap<Vec<BlockId>>,
+    by_page: AddressMap<Vec<BlockId>>,
     /// Direct-mapped front of `by_pc`: block numbers, to be checked against the block's pc. Small, since
     /// a short run touches all of it.
     cache: Box<[BlockId]>,
@@ -288,11 +264,11 @@ pub(crate) struct BlockMap {
 impl BlockMap {
     pub fn new() -> BlockMap {
         BlockMap {
-            by_pc: PcMap::default(),
+            by_pc: AddressMap::default(),
             // Room for those of a short run, which costs nothing until it is used.
             entries: Vec::with_capacity(1 << 12),
             free: Vec::new(),
-            by_page: PcMap::default(),
+            by_page: AddressMap::default(),
             // Zeroed memory fresh from the system.
             cache: vec![BlockId(0); CACHE].into_boxed_slice(),
         }

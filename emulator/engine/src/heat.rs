@@ -6,7 +6,7 @@
 //! have had, and is compared for about the price of the faults it was spared. It counts events of
 //! the guest only, so a run repeats itself.
 
-use crate::blocks::PcMap;
+use emu_mem::AddressMap;
 
 /// Faults in a row before a page is compared instead.
 const HOT: u64 = 32;
@@ -37,7 +37,7 @@ struct Page {
 /// The pages that were written while they had code.
 #[derive(Debug, Default)]
 pub(crate) struct Heat {
-    pages: PcMap<Page>,
+    pages: AddressMap<Page>,
 }
 
 impl Heat {

@@ -1,14 +1,13 @@
 //! What insn_translate has said.
 
-use emu_mem::{PAGE, access};
+use emu_mem::{AddressMap, PAGE, access};
 
-use crate::blocks::PcMap;
 use crate::instrument::Verdict;
 
 /// The verdicts of the present epoch, by instruction.
 #[derive(Debug, Default)]
 pub(crate) struct Verdicts {
-    pages: PcMap<Page>,
+    pages: AddressMap<Page>,
 }
 
 /// Those of a page. Nearly all of them are that nobody wants the instruction.
@@ -17,12 +16,12 @@ struct Page {
     /// Where instructions have been asked about, a bit a byte of the page.
     asked: [u64; PAGE as usize / 64],
     /// Verdicts other than 0.
-    wanted: PcMap<Verdict>,
+    wanted: AddressMap<Verdict>,
 }
 
 impl Default for Page {
     fn default() -> Page {
-        Page { asked: [0; PAGE as usize / 64], wanted: PcMap::default() }
+        Page { asked: [0; PAGE as usize / 64], wanted: AddressMap::default() }
     }
 }
 

@@ -6,6 +6,7 @@
 //! * [`access`] — loads, stores, atomics and copies that return a [`MemFault`] instead of dying
 //!   when the address is bad;
 //! * [`bulk`] — repeated string moves;
+//! * [`hash`] — maps and sets of addresses;
 //! * [`host_fault`] — the signal handler behind them, which generated code registers with too;
 //! * [`space`] — the map of what the guest has mapped, which every address the guest hands to a
 //!   system call and every plugin access is checked against, and which write-protects pages that
@@ -19,10 +20,12 @@ compile_error!("emu-mem supports x86-64 Linux hosts only");
 pub mod access;
 mod alias;
 pub mod bulk;
+pub mod hash;
 pub mod host_fault;
 pub mod space;
 
 pub use access::{FaultKind, MemFault};
+pub use hash::{AddressMap, AddressSet};
 pub use space::{AddressSpace, MapError, Mapping, Prot};
 
 /// Page size of guest and host.

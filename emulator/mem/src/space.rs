@@ -6,10 +6,10 @@
 //! writes to it.
 
 use core::cell::Cell;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::PAGE;
+use crate::{AddressSet, PAGE};
 
 /// Protection bits, valued as Linux's `PROT_*`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
@@ -90,7 +90,7 @@ pub struct AddressSpace {
     ranges: BTreeMap<u64, (u64, Mapping)>,
     /// Pages that hold translated code, or are mapped elsewhere and do there, and are
     /// write-protected because of it.
-    code: HashSet<u64>,
+    code: AddressSet,
     /// Grows with every change.
     changes: u64,
     /// What was found last.
